@@ -1,0 +1,59 @@
+# Everything a newcomer needs: `make demo` runs the main job, `make test` the tests. Both set up what they need:
+# system packages (as root; otherwise one message names them), a virtual environment in .venv, the build.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := build/cmake
+JOBS   ?= $(shell nproc)
+
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export CMAKE_GENERATOR := Ninja
+
+.PHONY: demo test test-cpp test-python test-all bench lint clean build
+
+build: $(VENV)/.built
+
+demo: build
+	$(BIN)/simskip demo
+
+test: test-cpp test-python
+
+test-cpp: build
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) --no-tests=error
+
+test-python: build
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: test-cpp
+	$(BIN)/python -m pytest
+
+bench: build
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/.requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find cpp -name '*.?pp' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/mypy python/simskip
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# Without build isolation and with a build folder that stays, so that only what changed is compiled again.
+$(VENV)/.built: $(NATIVE) $(VENV)/.requirements
+	@PYTHON=$(BIN)/python scripts/system-packages compiler gtest
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable . \
+	  --config-settings=build-dir=$(BUILD) --config-settings=cmake.define.SIMSKIP_TESTS=ON
+	@touch $@
+
+$(VENV)/.requirements: pyproject.toml scripts/requirements.py
+	@PYTHON=$(PYTHON) scripts/system-packages compiler python
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python scripts/requirements.py build > $(VENV)/build.txt
+	$(BIN)/python scripts/requirements.py extra all dev >> $(VENV)/build.txt
+	$(BIN)/python scripts/requirements.py no-deps > $(VENV)/no-deps.txt
+	$(BIN)/python -m pip install --quiet -r $(VENV)/build.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/no-deps.txt
+	@touch $@

@@ -1,0 +1,71 @@
+#include "simskip/isa.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "kernels/kernels.hpp"
+
+namespace simskip {
+namespace {
+
+bool runs_here(const kernels::Kernels& k) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
+  return k.runs_here();
+}
+
+const kernels::Kernels* find(const std::string& name) {
+  for (const kernels::Kernels* k : kernels::compiled())
+    if (name == k->isa && runs_here(*k)) return k;
+  return nullptr;
+}
+
+std::string names(const std::vector<std::string>& isas) {
+  std::string text;
+  for (const std::string& isa : isas) text += (text.empty() ? "" : ", ") + isa;
+  return text;
+}
+
+const kernels::Kernels* choose() {
+  if (const char* wish = std::getenv("SIMSKIP_ISA"); wish && *wish) {
+    if (const kernels::Kernels* k = find(wish)) return k;
+    throw std::runtime_error("SIMSKIP_ISA=" + std::string(wish) +
+                             " cannot be used: this machine and build run " + names(available_isas()));
+  }
+  return find(available_isas().front());
+}
+
+std::atomic<const kernels::Kernels*> active{nullptr};
+
+}  // namespace
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> isas;
+  for (const kernels::Kernels* k : kernels::compiled())
+    if (runs_here(*k)) isas.emplace_back(k->isa);
+  return isas;
+}
+
+namespace kernels {
+const Kernels& in_use() {
+  const Kernels* k = active.load(std::memory_order_acquire);
+  if (!k) {
+    k = choose();  // the same answer in every thread, so a race is harmless
+    const Kernels* none = nullptr;
+    if (!active.compare_exchange_strong(none, k)) k = none;
+  }
+  return *k;
+}
+}  // namespace kernels
+
+std::string active_isa() { return kernels::in_use().isa; }
+
+void force_isa(const std::string& name) {
+  const kernels::Kernels* k = find(name);
+  if (!k) throw std::invalid_argument("no kernel named '" + name + "' runs here; there are " + names(available_isas()));
+  active.store(k, std::memory_order_release);
+}
+
+}  // namespace simskip
