@@ -5,6 +5,10 @@
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "Native core of simskip: packing, exact search, linear hashers. No torch.";
-  simskip::bindings::register_cpu(m);
-  simskip::bindings::register_codes(m);
+  using namespace simskip::bindings;
+  register_errors(m);
+  register_cpu(m);
+  register_codes(m);
+  register_section_file(m);
+  register_hamming(m);
 }
