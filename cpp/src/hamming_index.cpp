@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "simskip/asymmetric.hpp"
 #include "simskip/codes.hpp"
 #include "simskip/section_file.hpp"
 
@@ -200,6 +201,13 @@ Neighbors HammingIndex::search(const std::uint8_t* queries, std::size_t n_querie
                                const IndexOptions& options) const {
   return search_where(options, [&](const CodeBlocks& codes, const SearchOptions& scan) {
     return top_k(codes, queries, n_queries, k, scan);
+  });
+}
+
+FloatNeighbors HammingIndex::search_asymmetric(const float* outputs, std::size_t n_queries, std::size_t k,
+                                               const IndexOptions& options) const {
+  return search_where(options, [&](const CodeBlocks& codes, const SearchOptions& scan) {
+    return asymmetric_top_k(codes, outputs, n_queries, k, scan);
   });
 }
 

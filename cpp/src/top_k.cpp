@@ -1,7 +1,5 @@
 #include "simskip/top_k.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <memory>
 
@@ -42,7 +40,7 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
                 kernels::Hits* const* hits, std::size_t n, Interrupt* interrupt, Settle&& settle) {
   const kernels::Kernels& kernels = kernels::in_use();
   const auto tile = std::max<std::size_t>(tile_bytes / sizeof(std::uint64_t) / codes.words() / 64 * 64, 64);
-  const bool asks = interrupt && omp_get_thread_num() == 0;
+  const bool asks = interrupt && on_calling_thread();
   std::size_t step = std::min<std::size_t>(tile, 1024);
   for (std::size_t row = begin; row < end;) {
     if (asks ? interrupt->check() : interrupt && interrupt->requested()) return;
