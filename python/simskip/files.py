@@ -18,9 +18,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block ends without an error.
 
     The temporary file lies in the same folder (a rename is atomic only within one file system), is flushed to
-    the disk, renamed over ``path``, and the folder is flushed too. If the block raises, ``path`` is untouched and
-    the temporary file is removed; if the process is killed, ``path`` is untouched and a hidden file
-    ``.NAME.XXXXXXXX.tmp`` stays behind. Programs that have the old file open or mapped keep reading the old bytes.
+    the disk, renamed over ``path``, and the folder is flushed too. If the block raises, ``path`` is untouched
+    and the temporary file is removed; if the process is killed, ``path`` is untouched and a hidden file
+    ``.NAME.XXXXXXXX.tmp`` stays behind. Programs that have the old file open or mapped keep reading the old
+    bytes.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Open for reading and writing at position 0; its ``name`` is the temporary file's path, for libraries that
-        want to write by path.
+        Open for reading and writing at position 0; its ``name`` is the temporary file's path, for libraries
+        that want to write by path.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """Are these codes alive? How evenly items spread over codes, how much each bit says, whether classes stay apart.
 
-Coverage alone is a trap: it is 1 when every item has the same code. It must be read with the computation ratio and
-the number of distinct class codes, which is what ``CodeHealth.collapsed`` and ``CodeHealth.diagnosis`` do.
+Coverage alone is a trap: it is 1 when every item has the same code. It must be read with the computation
+ratio and the number of distinct class codes, which is what ``CodeHealth.collapsed`` and
+``CodeHealth.diagnosis`` do.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class CodeHealth:
     largest_bucket : float
         Share of the items in the most common code, (0, 1].
     computation : float
-        Sum over codes of (bucket size / n_items)**2: the share of all items that a search of one's own bucket reads,
-        expected over items. 1 / n_items if all codes differ, 1 if all are equal.
+        Sum over codes of (bucket size / n_items)**2: the share of all items that a search of one's own bucket
+        reads, expected over items. 1 / n_items if all codes differ, 1 if all are equal.
     bit_balance, worst_bit_balance : float
         Share of the rarer value of a bit: mean over bits, and the least. 0.5 is ideal, 0 is a constant bit.
     constant_bits : int
@@ -46,13 +47,13 @@ class CodeHealth:
     bit_entropy : float
         Mean entropy of a bit, in bits: 1 is ideal.
     bit_correlation : float
-        Mean absolute correlation between pairs of bits that vary, from at most 8,192 evenly spaced items; 0 is ideal.
-        Independent bits give about sqrt(2 / (pi * items)). NaN if fewer than two bits vary.
+        Mean absolute correlation between pairs of bits that vary, from at most 8,192 evenly spaced items; 0
+        is ideal. Independent bits give about sqrt(2 / (pi * items)). NaN if fewer than two bits vary.
     coverage : float or None
         Mean over classes of the share of the class in its most common code.
     computation_ratio : float or None
-        Sum over codes of (bucket size)**2 over sum over classes of (class size)**2: 1 is ideal for supervised codes,
-        the number of (balanced) classes means that everything has fallen into one bucket.
+        Sum over codes of (bucket size)**2 over sum over classes of (class size)**2: 1 is ideal for supervised
+        codes, the number of (balanced) classes means that everything has fallen into one bucket.
     n_classes, distinct_class_codes : int or None
         Classes, and different codes among the classes' most common codes.
     """
@@ -78,12 +79,13 @@ class CodeHealth:
 
         True if one of these holds (never for fewer than 8 items):
 
-        * *Buckets.* ``computation`` lies more than a quarter of the way from its floor to 1. The floor is what cannot
-          be avoided: ``2**-n_bits``, or with labels the computation of perfect class codes if that is larger. Without
-          labels and with many bits: the items are spread like fewer than 4 equal buckets.
-        * *Classes.* ``2 * distinct_class_codes < expected + 1``, where ``expected`` is the number of distinct codes
-          that the classes would have if each drew one of the ``2**n_bits`` codes at random (nearly the number of
-          classes unless bits are few). For 10 classes and 16 bits: 5 or fewer distinct class codes.
+        * *Buckets.* ``computation`` lies more than a quarter of the way from its floor to 1. The floor is
+          what cannot be avoided: ``2**-n_bits``, or with labels the computation of perfect class codes if
+          that is larger. Without labels and with many bits: the items are spread like fewer than 4 equal
+          buckets.
+        * *Classes.* ``2 * distinct_class_codes < expected + 1``, where ``expected`` is the number of distinct
+          codes that the classes would have if each drew one of the ``2**n_bits`` codes at random (nearly the
+          number of classes unless bits are few). For 10 classes and 16 bits: 5 or fewer distinct class codes.
         """
         return self._buckets_collapsed or self._classes_collapsed
 
@@ -98,7 +100,8 @@ class CodeHealth:
     def _classes_collapsed(self) -> bool:
         if self.n_classes is None or self.distinct_class_codes is None or self.n_items < _MIN_ITEMS:
             return False
-        # cells * (1 - (1 - 1/cells)**classes) without cancellation; past 1,000 bits every class has its own cell.
+        # cells * (1 - (1 - 1/cells)**classes) without cancellation; past 1,000 bits every class has its own
+        # cell.
         cells = 2.0 ** min(self.n_bits, 1000)
         empty = -math.inf if cells == 1 else self.n_classes * math.log1p(-1 / cells)
         return 2 * self.distinct_class_codes < -cells * math.expm1(empty) + 1 - 1e-9
@@ -258,8 +261,9 @@ def coverage(codes: Codes, labels: npt.ArrayLike) -> float:
 def computation_ratio(codes: Codes, labels: npt.ArrayLike) -> float:
     """Sum over codes of (bucket size)**2, over sum over classes of (class size)**2.
 
-    What a search inside each item's bucket reads, relative to ideal class codes: 1 is ideal, less means that classes
-    are spread over several codes, and with C balanced classes the worst is C (one bucket for everything).
+    What a search inside each item's bucket reads, relative to ideal class codes: 1 is ideal, less means that
+    classes are spread over several codes, and with C balanced classes the worst is C (one bucket for
+    everything).
 
     Parameters
     ----------

@@ -1,15 +1,16 @@
 """Weights on disk: the safetensors layout, written and read with NumPy only, every byte under a checksum.
 
-Layout (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian header length, a JSON header
-(name -> dtype, shape, data offsets; ``__metadata__`` maps strings to strings), then the tensors' bytes without gaps.
-Files written here open in every safetensors reader. What is added sits in ``__metadata__``:
+Layout (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian header length, a JSON
+header (name -> dtype, shape, data offsets; ``__metadata__`` maps strings to strings), then the tensors' bytes
+without gaps. Files written here open in every safetensors reader. What is added sits in ``__metadata__``:
 
-* ``simskip.checksum``, the first entry of the header: CRC-32 of the length and the header, with the checksum's own
-  eight digits taken as zeros. It covers names, types, shapes, offsets, padding and all metadata.
+* ``simskip.checksum``, the first entry of the header: CRC-32 of the length and the header, with the
+  checksum's own eight digits taken as zeros. It covers names, types, shapes, offsets, padding and all
+  metadata.
 * ``simskip.crc32.NAME``: CRC-32 of the bytes of tensor NAME.
 
-CRC-32 detects every error burst of up to 32 bits, so any single flipped byte is found; longer damage slips through
-with probability 2**-32. It guards against damage, not against forgery.
+CRC-32 detects every error burst of up to 32 bits, so any single flipped byte is found; longer damage slips
+through with probability 2**-32. It guards against damage, not against forgery.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     ----------
     path : str or path-like
     checksums : bool
-        True: only files of ``write_weights``, every byte checked. False: files of other writers too, whose checksums
-        are checked if there are any.
+        True: only files of ``write_weights``, every byte checked. False: files of other writers too, whose
+        checksums are checked if there are any.
 
     Returns
     -------
@@ -155,8 +156,8 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     Raises
     ------
     FormatError
-        If the file is cut short, damaged, or not of this format; the message names the file and the place. No more
-        memory is taken than the file is long (plus a bounded header).
+        If the file is cut short, damaged, or not of this format; the message names the file and the place. No
+        more memory is taken than the file is long (plus a bounded header).
     OSError
         If it cannot be opened.
     """
