@@ -36,7 +36,7 @@ _REGISTRY: dict[str, type[Hasher]] = {}
 
 
 class Hasher(abc.ABC):
-    """Base class of all hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
+    """Base class of hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
 
     Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt
     attributes end in ``_``, ``fit`` returns ``self``.
@@ -301,8 +301,8 @@ class Hasher(abc.ABC):
         rows = np.asarray(X)
         if rows.ndim == 2 and rows.shape[1] != self.dim_:
             raise ValueError(
-                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was fitted to, "
-                f"got shape {rows.shape}"
+                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was "
+                f"fitted to, got shape {rows.shape}"
             )
         if rows.ndim != 2 or rows.dtype.kind not in "fiub":
             validation.matrix(rows, "X", min_rows=0)  # says what is wrong
@@ -376,8 +376,8 @@ def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], wh
         raise FormatError(f"{where}: not a hasher: its metadata say format {metadata.get('format')!r}")
     if metadata.get("format_version") != str(FORMAT_VERSION):
         raise FormatError(
-            f"{where}: hasher format version {metadata.get('format_version')!r}, this simskip reads {FORMAT_VERSION}; "
-            f"it was written by simskip {metadata.get('simskip_version')}"
+            f"{where}: hasher format version {metadata.get('format_version')!r} (written by simskip "
+            f"{metadata.get('simskip_version')}), this simskip reads version {FORMAT_VERSION}"
         )
     name = metadata.get("class", "")
     if name not in _REGISTRY:

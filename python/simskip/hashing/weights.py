@@ -33,7 +33,7 @@ __all__ = ["from_bytes", "read_weights", "to_bytes", "write_weights"]
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
     "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
@@ -188,10 +188,10 @@ def from_bytes(
     data = memoryview(content)[8 + n :]
     for name, dtype, shape, begin, end in _layout(table, len(data), where):
         place = f"{where}: tensor {name!r} (bytes {8 + n + begin} to {8 + n + end})"
-        stored = metadata.pop(_TENSOR_CHECKSUM + name, None)
-        if stored is None and (marked or checksums):
+        checksum = metadata.pop(_TENSOR_CHECKSUM + name, None)
+        if checksum is None and (marked or checksums):
             raise FormatError(f"{place} has no checksum")
-        if stored is not None and stored != f"{_crc(data[begin:end]):08x}":
+        if checksum is not None and checksum != f"{_crc(data[begin:end]):08x}":
             raise FormatError(f"{place} is damaged: its checksum does not match")
         array = np.frombuffer(data[begin:end], dtype)
         if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
@@ -257,7 +257,8 @@ def _layout(
             raise FormatError(f"{where}: tensor {name!r} has a shape or offsets that are not sizes")
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise FormatError(
-                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of {dtype_name}"
+                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of "
+                f"{dtype_name}"
             )
         rows.append((name, dtype, tuple(shape), begin, end))
     rows.sort(key=lambda row: (row[3], row[4]))
