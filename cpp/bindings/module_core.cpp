@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_section_file(m);
   register_hamming(m);
   register_floats(m);
+  register_linear(m);
 }

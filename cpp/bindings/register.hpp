@@ -11,5 +11,6 @@ void register_codes(pybind11::module_& m);
 void register_hamming(pybind11::module_& m);
 void register_floats(pybind11::module_& m);
 void register_section_file(pybind11::module_& m);
+void register_linear(pybind11::module_& m);
 
 }  // namespace simskip::bindings

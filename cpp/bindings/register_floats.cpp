@@ -59,8 +59,7 @@ class Search {
   py::tuple finish(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
     const Vectors vectors = view(rows, ids, norms);
     if (rows.shape(1) != queries_.shape(1)) throw py::value_error("rows and queries differ in width");
-    FloatNeighbors found =
-        interruptible([&](Interrupt& interrupt) { return top_k_.finish(vectors, &interrupt); });
+    FloatNeighbors found = interruptible([&](Interrupt& interrupt) { return top_k_.finish(vectors, &interrupt); });
     return to_tuple(std::move(found), n_queries_, k_);
   }
 

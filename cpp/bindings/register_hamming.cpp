@@ -125,8 +125,8 @@ void register_hamming(py::module_& m) {
   py::class_<HammingIndex>(m, "HammingIndex", "See simskip.HammingIndex, which checks what users pass.")
       .def(py::init<int>(), py::arg("n_bits"))
       .def_property_readonly("n_bits", &HammingIndex::n_bits)
-      .def_property_readonly(
-          "nbytes", py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
+      .def_property_readonly("nbytes",
+                             py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
       .def("__len__", &HammingIndex::size, py::call_guard<py::gil_scoped_release>())
       .def("__contains__", &HammingIndex::contains, py::arg("id"), py::call_guard<py::gil_scoped_release>())
       .def(

@@ -25,9 +25,12 @@ float exact_value(const Vectors& vectors, std::int64_t row, const float* query, 
   const float* x = vectors.rows + static_cast<std::size_t>(row) * vectors.dim;
   const auto dim = static_cast<std::uint32_t>(vectors.dim);
   switch (metric) {
-    case Metric::l2: return static_cast<float>(std::sqrt(kernels.squared_l2(query, x, dim)));
-    case Metric::dot: return static_cast<float>(-kernels.dot(query, x, dim)) + 0.0f;
-    case Metric::cosine: break;
+    case Metric::l2:
+      return static_cast<float>(std::sqrt(kernels.squared_l2(query, x, dim)));
+    case Metric::dot:
+      return static_cast<float>(-kernels.dot(query, x, dim)) + 0.0f;
+    case Metric::cosine:
+      break;
   }
   const double norms = query_norm * vectors.norms[row];
   const double cosine = norms > 0.0 ? kernels.dot(query, x, dim) / norms : 0.0;  // a zero vector is like nothing
@@ -90,7 +93,8 @@ void FloatTopK::prune(std::size_t q) {
   std::vector<Proposed>& rows = proposed_[q];
   if (rows.size() <= k_) return;
   const auto kth = rows.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
-  std::nth_element(rows.begin(), kth, rows.end(), [](const Proposed& a, const Proposed& b) { return a.value < b.value; });
+  std::nth_element(rows.begin(), kth, rows.end(),
+                   [](const Proposed& a, const Proposed& b) { return a.value < b.value; });
   threshold_[q] = kth->value + slack(q);
   std::erase_if(rows, [limit = threshold_[q]](const Proposed& p) { return p.value > limit; });
 }
@@ -107,7 +111,7 @@ void FloatTopK::add(const float* products, std::size_t n, const std::int64_t* ro
     }
   }
   const std::size_t room = std::max<std::size_t>(2 * k_, k_ + 64);
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_) if (n_queries_ * n > 1 << 14)
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_) if (n_queries_ > 1 && n_queries_ * n > 1 << 15)
   for (std::size_t q = 0; q < n_queries_; ++q) {
     const float* product = products + q * n;
     std::vector<Proposed>& found = proposed_[q];
@@ -139,7 +143,8 @@ FloatNeighbors FloatTopK::finish(const Vectors& vectors, Interrupt* interrupt) c
     std::vector<Hit> hits;
     hits.reserve(proposed_[q].size());
     for (const Proposed& p : proposed_[q])
-      hits.push_back({exact_value(vectors, p.row, queries_ + q * dim_, query_norms_[q], metric_), id_of(vectors, p.row)});
+      hits.push_back(
+          {exact_value(vectors, p.row, queries_ + q * dim_, query_norms_[q], metric_), id_of(vectors, p.row)});
     write_nearest(hits, k_, metric_, &out.distances[q * k_], &out.ids[q * k_]);
   });
   return out;

@@ -23,8 +23,10 @@ constexpr std::size_t serial_work = 1 << 17;
 // Queries as the kernels want them.
 class QueryWords {
  public:
-  QueryWords(const std::uint8_t* queries, std::size_t n, int n_bits) : words_(words_per_code(n_bits)), data_(n * words_) {
-    for (std::size_t q = 0; q < n; ++q) bytes_to_words(queries + q * bytes_per_code(n_bits), n_bits, &data_[q * words_]);
+  QueryWords(const std::uint8_t* queries, std::size_t n, int n_bits)
+      : words_(words_per_code(n_bits)), data_(n * words_) {
+    for (std::size_t q = 0; q < n; ++q)
+      bytes_to_words(queries + q * bytes_per_code(n_bits), n_bits, &data_[q * words_]);
   }
   const std::uint64_t* operator[](std::size_t q) const { return &data_[q * words_]; }
 
@@ -55,8 +57,8 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
 }
 
 // Writes the k nearest of `count` rows (in ascending order) as hits ordered by (distance, row).
-void write_sorted(const std::uint32_t* rows, const std::uint16_t* distances, std::size_t count, std::size_t k, int n_bits,
-                  std::int32_t* out_distances, std::int64_t* out_ids) {
+void write_sorted(const std::uint32_t* rows, const std::uint16_t* distances, std::size_t count, std::size_t k,
+                  int n_bits, std::int32_t* out_distances, std::int64_t* out_ids) {
   // Counting sort is stable, so rows stay in order within a distance.
   std::vector<std::size_t> start(static_cast<std::size_t>(n_bits) + 2, 0);
   for (std::size_t i = 0; i < count; ++i) ++start[distances[i] + 1];

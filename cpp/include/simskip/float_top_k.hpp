@@ -50,8 +50,7 @@ class FloatTopK {
 
   // products: (n_queries, n) = queries times the transposed block. rows: the block's n row numbers, or null for
   // first_row, first_row + 1, ... Not thread-safe; uses `threads` threads itself.
-  void add(const float* products, std::size_t n, const std::int64_t* rows, std::int64_t first_row,
-           const double* norms);
+  void add(const float* products, std::size_t n, const std::int64_t* rows, std::int64_t first_row, const double* norms);
 
   // The k nearest of all rows added; `vectors` is what the row numbers refer to.
   FloatNeighbors finish(const Vectors& vectors, Interrupt* interrupt) const;

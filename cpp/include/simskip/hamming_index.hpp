@@ -48,7 +48,8 @@ class HammingIndex {
   std::vector<std::uint8_t> codes(const std::int64_t* ids, std::size_t n) const;
 
   // See top_k.hpp. Throws std::invalid_argument on an empty index.
-  Neighbors search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k, const IndexOptions& options) const;
+  Neighbors search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
+                   const IndexOptions& options) const;
   // outputs: (n_queries, n_bits) real outputs of the queries; see asymmetric.hpp.
   FloatNeighbors search_asymmetric(const float* outputs, std::size_t n_queries, std::size_t k,
                                    const IndexOptions& options) const;

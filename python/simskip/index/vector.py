@@ -84,7 +84,11 @@ class VectorIndex:
     def nbytes(self) -> int:
         """Bytes of memory (or mapped file) that vectors, lengths and ids take."""
         rows = self._rows
-        return rows.vectors.nbytes + rows.norms.nbytes + (0 if rows.ids.values is None else rows.ids.values.nbytes)
+        return (
+            rows.vectors.nbytes
+            + rows.norms.nbytes
+            + (0 if rows.ids.values is None else rows.ids.values.nbytes)
+        )
 
     @property
     def ids(self) -> IdArray:
@@ -121,7 +125,7 @@ class VectorIndex:
         with self._lock:
             rows = self._rows
             if new is None:
-                new = np.arange(rows.next_id, rows.next_id + len(X))
+                new = self._new_ids(len(X))
             known = rows.ids.found(new)
             if known.any():
                 raise ValueError(f"id {new[known][0]} is in the index already (upsert replaces vectors)")
@@ -274,6 +278,10 @@ class VectorIndex:
             all_ids, vectors, all_norms = all_ids[order], vectors[order], all_norms[order]
         return _Rows(SortedIds(total, all_ids), vectors, all_norms, next_id)
 
+    def _new_ids(self, n: int) -> IdArray:
+        """The next free ids."""
+        return np.arange(self._rows.next_id, self._rows.next_id + n)
+
     def _norms(self, X: FloatMatrix, name: str) -> npt.NDArray[np.float64]:
         norms = _core.row_norms(X)
         # Checks the lengths that float_top_k.hpp asks for.
@@ -313,7 +321,10 @@ class VectorIndex:
         try:
             header = json.loads(sections["header"].tobytes())
             index = cls(header["dim"], header["metric"])
-            n, next_id = positive_int(header["n"], "n", minimum=0), positive_int(header["next_id"], "id", minimum=0)
+            n, next_id = (
+                positive_int(header["n"], "n", minimum=0),
+                positive_int(header["next_id"], "id", minimum=0),
+            )
             vectors = sections["vectors"].view(np.float32).reshape(n, index._dim)
             norms = sections["norms"].view(np.float64).reshape(n)
             values = sections["ids"].view(np.int64)
