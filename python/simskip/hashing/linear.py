@@ -187,7 +187,7 @@ class PCAHash(Hasher):
 
     def _project(self, X: FloatMatrix) -> FloatMatrix:
         # Subtracting first keeps the digits that X @ W - mean @ W would cancel when the mean is large.
-        return (X - self.mean_) @ self.weights_
+        return np.subtract(X, self.mean_) @ self.weights_
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         params = {
@@ -195,7 +195,7 @@ class PCAHash(Hasher):
             "rotation": self.rotation,
             "random_state": int(self.random_state),
         }
-        tensors = {
+        tensors: dict[str, npt.NDArray[Any]] = {
             "mean": self.mean_,
             "weights": self.weights_,
             "explained_variance_ratio": self.explained_variance_ratio_,
