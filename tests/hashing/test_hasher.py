@@ -48,7 +48,14 @@ def X() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((200, 12)).astype(np.float32)
 
 
-HASHERS = [SignHash(5), RandomHash(9), PCAHash(9), PCAHash(8, "itq"), PCAHash(40, None)]
+HASHERS = [
+    SignHash(5),
+    RandomHash(9),
+    RandomHash(9, center=True),
+    PCAHash(9),
+    PCAHash(8, "itq"),
+    PCAHash(40, None),
+]
 
 
 @pytest.fixture(params=HASHERS, ids=repr)
@@ -260,8 +267,8 @@ def file_of(X: np.ndarray, **changes: str) -> bytes:
         ({"class": "PCAHash"}, "do not make a PCAHash"),
         ({"parameters": "{}"}, "do not make a RandomHash"),
         ({"parameters": "[1"}, "do not make a RandomHash"),
-        ({"parameters": '{"n_bits":9,"random_state":0}'}, "do not make a RandomHash"),
-        ({"parameters": '{"n_bits":-1,"random_state":0}'}, "do not make a RandomHash"),
+        ({"parameters": '{"center":false,"n_bits":9,"random_state":0}'}, "'weights' must be finite float32"),
+        ({"parameters": '{"center":false,"n_bits":-1,"random_state":0}'}, "n_bits must be an integer from 1"),
         ({"dim": "x"}, "do not make a RandomHash"),
         ({"health": "{}"}, "do not make a RandomHash"),
     ],
@@ -376,3 +383,35 @@ def test_loading_needs_numpy_only(X: np.ndarray, tmp_path: Path) -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "codes"),
+    [
+        (
+            "randomhash-12-center-v1.safetensors",
+            {"n_bits": 12, "random_state": 1, "center": True},
+            ["0507", "fa09", "200f"],
+        ),
+        (
+            "pcahash-5-random-v1.safetensors",
+            {"n_bits": 5, "rotation": "random", "random_state": 2},
+            ["04", "1a", "1c"],
+        ),
+        (
+            "pcahash-20-itq-v1.safetensors",
+            {"n_bits": 20, "rotation": "itq", "random_state": 3},
+            ["57860a", "a07907", "06e90d"],
+        ),
+    ],
+)
+def test_files_of_old_versions_load_forever(name: str, params: dict[str, object], codes: list[str]) -> None:
+    hasher = load_hasher(GOLDEN / name)
+    assert hasher.get_params() == params
+    vectors = np.array([[1, -2, 3, -4, 5, 6], [6, 5, -4, 3, -2, 1], [-1, 1, 1, -1, 2, 0]])
+    assert hasher.encode(vectors).to("hex") == codes
+    assert hasher.health_.n_items == 60
+    assert hasher.health_.n_classes == 3

@@ -43,7 +43,7 @@ def test_random_orthogonal(seed: int, rows: int, columns: int) -> None:
 
 
 def test_random_orthogonal_is_uniform() -> None:
-    # Haar measure: every entry has mean 0 and variance 1 / n, and the trace has mean 0 (it has not if the signs
+    # Haar measure: every entry has mean 0 and variance 1 / n, the trace has mean 0 (it has not if the signs
     # of R's diagonal are left as Householder's method gives them).
     matrices = np.array([_core.random_orthogonal(seed, 4, 4) for seed in range(4000)])
     np.testing.assert_allclose(matrices.mean(axis=0), 0, atol=0.04)
@@ -193,6 +193,16 @@ def test_random_hash_depends_on_seed_bits_and_dimension_only() -> None:
     RandomHash(4096).fit(a[:1, :1])  # any number of bits, one row
 
 
+def test_centring_balances_the_bits() -> None:
+    X = correlated(2000, 16) + np.float32(5)
+    plain, centred = RandomHash(64).fit(X), RandomHash(64, center=True).fit(X)
+    np.testing.assert_array_equal(plain.weights_, centred.weights_)
+    np.testing.assert_allclose(centred.project(X), (X - X.mean(axis=0)) @ plain.weights_, atol=1e-3)
+    assert centred.health_.worst_bit_balance > 0.4 > plain.health_.bit_balance
+    with pytest.raises(ValueError, match="center must be one of False, True, got 'mean'"):
+        RandomHash(8, center="mean").fit(X)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("make", [RandomHash, PCAHash])
 @pytest.mark.parametrize("seed", [-1, 2**64, 0.5, None, "0", np.random.default_rng(0)])
 def test_seeds_are_checked(make, seed) -> None:
@@ -279,8 +289,16 @@ def test_more_bits_than_directions_that_vary() -> None:
 
 @pytest.mark.parametrize("dim", [1, 3, 50])
 def test_equal_rows_have_no_axes(dim: int) -> None:
-    with pytest.raises(ValueError, match="X must hold different rows, got 9 equal ones"):
-        PCAHash(2).fit(np.full((9, dim), 0.1, np.float32))
+    with pytest.raises(ValueError, match="X must hold different rows, got 1009 equal ones"):
+        PCAHash(2).fit(np.full((1009, dim), 0.1, np.float32))
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-3, 1e25])
+def test_scale_does_not_matter(scale: float) -> None:
+    X = correlated(300, 8)
+    scaled = PCAHash(8, "itq").fit(X * np.float32(scale))
+    expected = PCAHash(8, "itq").fit(X)
+    np.testing.assert_allclose(scaled.weights_, expected.weights_, atol=1e-3)
 
 
 def test_unknown_rotation() -> None:
