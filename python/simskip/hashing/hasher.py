@@ -97,9 +97,7 @@ class Hasher(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def _from_state(
-        cls: type[_Self], params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]
-    ) -> _Self: ...
+    def _from_state(cls: type[_Self], params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> _Self: ...
 
     # What users call.
 
@@ -314,9 +312,7 @@ class Hasher(abc.ABC):
             try:
                 X = validation.matrix(block, "X", min_rows=0)
             except ValueError:
-                validation.matrix(
-                    rows, "X", min_rows=0
-                )  # the same complaint with the row's number in all of X
+                validation.matrix(rows, "X", min_rows=0)  # the same complaint with the row's number in all of X
                 raise
             blocks.append(pack(np.ascontiguousarray(self._project(X), dtype=np.float32)).data)
         if not blocks:
@@ -382,9 +378,7 @@ def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], wh
     name = metadata.get("class", "")
     if name not in _REGISTRY:
         known = ", ".join(sorted(_REGISTRY))
-        raise FormatError(
-            f"{where}: unknown hasher class {name!r} (known: {known}); import the module that defines it"
-        )
+        raise FormatError(f"{where}: unknown hasher class {name!r} (known: {known}); import the module that defines it")
     try:
         hasher = _REGISTRY[name]._from_state(json.loads(metadata["parameters"]), tensors)
         hasher.dim_ = int(metadata["dim"])

@@ -243,13 +243,10 @@ def _tensor(
 ) -> npt.NDArray[Any]:
     """``tensors[name]``, checked: ``shape`` has -1 for sizes that are free."""
     array = tensors[name]
-    fits = array.ndim == len(shape) and all(
-        want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits or not np.isfinite(array).all():
         raise ValueError(
-            f"tensor {name!r} must be finite {np.dtype(dtype)} of shape {shape}, got {array.dtype} "
-            f"{array.shape}"
+            f"tensor {name!r} must be finite {np.dtype(dtype)} of shape {shape}, got {array.dtype} {array.shape}"
         )
     return array
 
