@@ -37,7 +37,6 @@ class _Part(NamedTuple):
     """One file of a data set; the checksum is that of the unpacked content, whoever packed it."""
 
     name: str
-    shape: tuple[int, ...]
     sha256: str
 
 
@@ -45,24 +44,20 @@ _PARTS = {
     "train": (
         _Part(
             "train-images-idx3-ubyte.gz",
-            (60_000, 28, 28),
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         ),
         _Part(
             "train-labels-idx1-ubyte.gz",
-            (60_000,),
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
         ),
     ),
     "test": (
         _Part(
             "t10k-images-idx3-ubyte.gz",
-            (10_000, 28, 28),
             "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         ),
         _Part(
             "t10k-labels-idx1-ubyte.gz",
-            (10_000,),
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),

@@ -62,9 +62,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_storage(file: BinaryIO, storage: _Storage, file_size: int) -> npt.NDArray[Any]:
-    length = int.from_bytes(file.read(8), "little", signed=True)
+    head = file.read(8)
+    length = int.from_bytes(head, "little", signed=True)
     n_bytes = length * storage.dtype.itemsize
-    if length != storage.length or not 0 <= n_bytes <= file_size - file.tell():
+    if len(head) < 8 or length != storage.length or not 0 <= n_bytes <= file_size - file.tell():
         raise ValueError(f"storage {storage.key} has length {length}, expected {storage.length}")
     return np.frombuffer(file.read(n_bytes), storage.dtype)
 
