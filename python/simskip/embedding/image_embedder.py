@@ -289,7 +289,7 @@ def _bar(n: int, progress: bool) -> Iterator[Callable[[int], Any]]:
     if not progress:
         yield lambda count: None
         return
-    with require("tqdm.auto", "images", "The progress bar").tqdm(
+    with require("tqdm", "images", "The progress bar").tqdm(
         total=n, unit="image", desc="embedding", mininterval=0.5
     ) as bar:
         yield bar.update
