@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,7 +134,8 @@ def doctor() -> None:
     from .doctor import diagnose
 
     diagnosis = diagnose()
-    out.print(_pairs(diagnosis.facts.items()))
+    for name, value in diagnosis.facts.items():
+        out.print(f"{name:<16} {escape(value)}", soft_wrap=True)
     if diagnosis.extras:
         out.print("\nextras")
     for extra in diagnosis.extras:
@@ -149,10 +149,3 @@ def doctor() -> None:
         err.print(f"[bold red]problem:[/] {escape(problem)}", soft_wrap=True)
     if diagnosis.problems:
         raise typer.Exit(FAILED)
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in pairs:
-        table.add_row(name, escape(value))
-    return table

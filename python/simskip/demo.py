@@ -86,8 +86,8 @@ def run_demo(
     """Run the main job on Fashion-MNIST and leave a report, a hasher and an index behind.
 
     The database is taken from the training split and the queries from the test split, so no query was seen
-    before. ``"learned"`` is trained on the database's vectors alone, ``"learned with labels"`` on their labels too:
-    its label scores hold for a database that was labelled before.
+    before. ``"learned"`` is trained on the database's vectors alone, ``"learned with labels"`` on their labels
+    too: its label scores hold for a database that was labelled before.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def run_demo(
     Raises
     ------
     ValueError
-        For more images than there are, or a database too small for the ``K * DEEP`` codes that are reranked.
+        For more images than there are, or too few for a rerank of ``K * DEEP`` to be a shortcut.
     ImportError
         If the extra ``images``, ``train`` or ``report`` is missing.
     OSError
@@ -187,7 +187,7 @@ def _trained(
     X: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], clock: _Clock, progress: bool
 ) -> dict[str, Any]:
     """The hashers to compare, by the name in the report."""
-    from . import DeepHash, PCAHash, RandomHash
+    from .hashing import DeepHash, PCAHash, RandomHash
 
     with clock.step("linear hashers", f"{N_BITS}-bit codes: random hyperplanes, PCA, ITQ"):
         hashers: dict[str, Any] = {
@@ -209,7 +209,7 @@ def _evaluate(
     items: LabelledImages,
     unseen: LabelledImages,
 ) -> Any:
-    from . import evaluate
+    from .evaluation import evaluate
 
     searchers: dict[str, Any] = {}
     for name, hasher in hashers.items():
@@ -235,7 +235,7 @@ def _save(
     folder: Path, report: Any, hasher: Any, X: npt.NDArray[np.float32], query: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Write the three files; returns the answer that they must give again."""
-    from . import SimilarityIndex
+    from .index import SimilarityIndex
 
     report.save(folder / REPORT)
     hasher.save(folder / HASHER)
@@ -259,7 +259,8 @@ def _answer(
     RuntimeError
         If what was loaded answers differently from what was saved.
     """
-    from . import SimilarityIndex, load_hasher
+    from .hashing import load_hasher
+    from .index import SimilarityIndex
 
     hasher, index = load_hasher(folder / HASHER), SimilarityIndex.load(folder / INDEX)
     distances, ids = index.search(Q[:1], k=K, rerank=SHALLOW)

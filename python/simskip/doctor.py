@@ -20,7 +20,8 @@ __all__ = ["Diagnosis", "Extra", "diagnose", "openmp_runtimes"]
 _MAPS = Path("/proc/self/maps")
 _OPENMP = re.compile(r"(/\S*/lib(?:gomp|iomp5|omp)[^/\s]*\.so[^/\s]*)")
 _REQUIREMENT = re.compile(
-    r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*?)\s*;.*extra\s*==\s*['\"]([^'\"]+)['\"]"
+    r"(?P<package>[A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*(?P<specifier>[^;]*?)\s*;"
+    r".*extra\s*==\s*['\"](?P<extra>[^'\"]+)['\"]"
 )
 
 
