@@ -11,4 +11,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_codes(m);
   register_section_file(m);
   register_hamming(m);
+  register_floats(m);
+  register_linear(m);
 }

@@ -50,6 +50,21 @@ py::tuple search(const HammingIndex& index, const Bytes& queries, std::size_t k,
   return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
 }
 
+py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, std::size_t k,
+                            const std::optional<Ids>& where, int threads) {
+  require_shape(outputs, "outputs", -1, index.n_bits());
+  const auto n = static_cast<std::size_t>(outputs.shape(0));
+  const auto allowed = filter(where);
+  IndexOptions o = options(std::nullopt, allowed, threads);
+  const float* data = outputs.data();
+  FloatNeighbors found = interruptible([&](Interrupt& interrupt) {
+    o.interrupt = &interrupt;
+    return index.search_asymmetric(data, n, k, o);
+  });
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(k)};
+  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+}
+
 py::tuple range_search(const HammingIndex& index, const Bytes& queries, int radius, const std::optional<Ids>& where,
                        int threads) {
   const std::size_t n = require_codes(index, queries, "queries");
@@ -110,8 +125,8 @@ void register_hamming(py::module_& m) {
   py::class_<HammingIndex>(m, "HammingIndex", "See simskip.HammingIndex, which checks what users pass.")
       .def(py::init<int>(), py::arg("n_bits"))
       .def_property_readonly("n_bits", &HammingIndex::n_bits)
-      .def_property_readonly(
-          "nbytes", py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
+      .def_property_readonly("nbytes",
+                             py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
       .def("__len__", &HammingIndex::size, py::call_guard<py::gil_scoped_release>())
       .def("__contains__", &HammingIndex::contains, py::arg("id"), py::call_guard<py::gil_scoped_release>())
       .def(
@@ -132,6 +147,9 @@ void register_hamming(py::module_& m) {
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("where").noconvert() = py::none(),
            py::arg("max_distance") = py::none(), py::arg("threads") = 0,
            "-> distances (n, k) int32, ids (n, k) int64. where: ascending distinct ids.")
+      .def("search_asymmetric", &search_asymmetric, py::arg("outputs").noconvert(), py::arg("k"),
+           py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
+           "Outputs (n, n_bits) float32 -> distances (n, k) float32, ids (n, k) int64.")
       .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),
            py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
            "-> limits (n + 1,) int64, distances int32, ids int64.")

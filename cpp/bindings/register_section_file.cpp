@@ -28,8 +28,8 @@ py::dict read(const std::string& path, const std::string& kind, const std::vecto
     // Each array holds the mapping; read-only, because the memory is.
     py::capsule holder(new std::shared_ptr<SectionFile>(file),
                        [](void* p) { delete static_cast<std::shared_ptr<SectionFile>*>(p); });
-    py::array_t<std::uint8_t> array({static_cast<py::ssize_t>(section.size)}, static_cast<const std::uint8_t*>(section.data),
-                                    holder);
+    py::array_t<std::uint8_t> array({static_cast<py::ssize_t>(section.size)},
+                                    static_cast<const std::uint8_t*>(section.data), holder);
     array.attr("flags").attr("writeable") = false;
     arrays[py::str(section.name)] = array;
   }

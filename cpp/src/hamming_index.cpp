@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "simskip/asymmetric.hpp"
 #include "simskip/codes.hpp"
 #include "simskip/section_file.hpp"
 
@@ -26,7 +27,8 @@ struct Header {
 
 HammingIndex::HammingIndex(int n_bits) : n_bits_(n_bits), codes_(n_bits) {
   if (n_bits < 1 || n_bits > max_bits)
-    throw std::invalid_argument("n_bits must be from 1 to " + std::to_string(max_bits) + ", got " + std::to_string(n_bits));
+    throw std::invalid_argument("n_bits must be from 1 to " + std::to_string(max_bits) + ", got " +
+                                std::to_string(n_bits));
 }
 
 std::size_t HammingIndex::size() const {
@@ -203,7 +205,15 @@ Neighbors HammingIndex::search(const std::uint8_t* queries, std::size_t n_querie
   });
 }
 
-Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_queries, const IndexOptions& options) const {
+FloatNeighbors HammingIndex::search_asymmetric(const float* outputs, std::size_t n_queries, std::size_t k,
+                                               const IndexOptions& options) const {
+  return search_where(options, [&](const CodeBlocks& codes, const SearchOptions& scan) {
+    return asymmetric_top_k(codes, outputs, n_queries, k, scan);
+  });
+}
+
+Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_queries,
+                                 const IndexOptions& options) const {
   return search_where(options, [&](const CodeBlocks& codes, const SearchOptions& scan) {
     return range(codes, queries, n_queries, scan);
   });
@@ -230,7 +240,8 @@ std::unique_ptr<HammingIndex> HammingIndex::load(const std::string& path, bool m
   const int bits = static_cast<int>(n_bits);
   const Section codes = file.section("codes");
   if (codes.size != CodeBlocks::padded_rows(rows) * words_per_code(bits) * sizeof(std::uint64_t))
-    fail("section 'codes' has the wrong size for " + std::to_string(n) + " codes of " + std::to_string(n_bits) + " bits");
+    fail("section 'codes' has the wrong size for " + std::to_string(n) + " codes of " + std::to_string(n_bits) +
+         " bits");
   auto index = std::make_unique<HammingIndex>(bits);
   index->ids_ = file.read<std::int64_t>("ids");
   const std::vector<std::int64_t>& ids = index->ids_;

@@ -180,13 +180,15 @@ SectionFile::SectionFile(const std::string& path, const std::string& kind, const
 
   FileHeader header;
   std::memcpy(&header, bytes, sizeof header);
-  if (std::memcmp(header.magic, magic, sizeof magic) != 0) damaged("is not a simskip file (bad magic bytes at offset 0)");
+  if (std::memcmp(header.magic, magic, sizeof magic) != 0)
+    damaged("is not a simskip file (bad magic bytes at offset 0)");
   const std::uint32_t header_crc = std::exchange(header.header_crc, 0);
   if (crc32c(&header, sizeof header) != header_crc) damaged("header is damaged (checksum at offset 60)");
   if (header.version != version)
     damaged("has format version " + std::to_string(header.version) + "; this simskip reads version 1");
   if (header.file_size != size)
-    damaged("is cut short or too long: " + std::to_string(size) + " bytes, expected " + std::to_string(header.file_size));
+    damaged("is cut short or too long: " + std::to_string(size) + " bytes, expected " +
+            std::to_string(header.file_size));
   if (const std::string found = get_name(header.kind); found != kind)
     damaged("holds a '" + found + "', expected a '" + kind + "'");
   if (header.n_sections > (size - sizeof header) / sizeof(TableEntry)) damaged("section count is larger than the file");

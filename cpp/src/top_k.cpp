@@ -1,7 +1,5 @@
 #include "simskip/top_k.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <memory>
 
@@ -25,8 +23,10 @@ constexpr std::size_t serial_work = 1 << 17;
 // Queries as the kernels want them.
 class QueryWords {
  public:
-  QueryWords(const std::uint8_t* queries, std::size_t n, int n_bits) : words_(words_per_code(n_bits)), data_(n * words_) {
-    for (std::size_t q = 0; q < n; ++q) bytes_to_words(queries + q * bytes_per_code(n_bits), n_bits, &data_[q * words_]);
+  QueryWords(const std::uint8_t* queries, std::size_t n, int n_bits)
+      : words_(words_per_code(n_bits)), data_(n * words_) {
+    for (std::size_t q = 0; q < n; ++q)
+      bytes_to_words(queries + q * bytes_per_code(n_bits), n_bits, &data_[q * words_]);
   }
   const std::uint64_t* operator[](std::size_t q) const { return &data_[q * words_]; }
 
@@ -42,7 +42,7 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
                 kernels::Hits* const* hits, std::size_t n, Interrupt* interrupt, Settle&& settle) {
   const kernels::Kernels& kernels = kernels::in_use();
   const auto tile = std::max<std::size_t>(tile_bytes / sizeof(std::uint64_t) / codes.words() / 64 * 64, 64);
-  const bool asks = interrupt && omp_get_thread_num() == 0;
+  const bool asks = interrupt && on_calling_thread();
   std::size_t step = std::min<std::size_t>(tile, 1024);
   for (std::size_t row = begin; row < end;) {
     if (asks ? interrupt->check() : interrupt && interrupt->requested()) return;
@@ -57,8 +57,8 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
 }
 
 // Writes the k nearest of `count` rows (in ascending order) as hits ordered by (distance, row).
-void write_sorted(const std::uint32_t* rows, const std::uint16_t* distances, std::size_t count, std::size_t k, int n_bits,
-                  std::int32_t* out_distances, std::int64_t* out_ids) {
+void write_sorted(const std::uint32_t* rows, const std::uint16_t* distances, std::size_t count, std::size_t k,
+                  int n_bits, std::int32_t* out_distances, std::int64_t* out_ids) {
   // Counting sort is stable, so rows stay in order within a distance.
   std::vector<std::size_t> start(static_cast<std::size_t>(n_bits) + 2, 0);
   for (std::size_t i = 0; i < count; ++i) ++start[distances[i] + 1];

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "simskip/code_blocks.hpp"
+#include "simskip/float_top_k.hpp"
 #include "simskip/top_k.hpp"
 
 namespace simskip {
@@ -47,7 +48,11 @@ class HammingIndex {
   std::vector<std::uint8_t> codes(const std::int64_t* ids, std::size_t n) const;
 
   // See top_k.hpp. Throws std::invalid_argument on an empty index.
-  Neighbors search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k, const IndexOptions& options) const;
+  Neighbors search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
+                   const IndexOptions& options) const;
+  // outputs: (n_queries, n_bits) real outputs of the queries; see asymmetric.hpp.
+  FloatNeighbors search_asymmetric(const float* outputs, std::size_t n_queries, std::size_t k,
+                                   const IndexOptions& options) const;
   Range range_search(const std::uint8_t* queries, std::size_t n_queries, const IndexOptions& options) const;
 
   // Format v1 (see section_file.hpp), kind "hamming". load() verifies every byte; with `map` the codes stay in the

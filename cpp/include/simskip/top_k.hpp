@@ -18,10 +18,10 @@ inline constexpr std::int32_t no_distance = 0x7FFFFFFF;  // fills slots for whic
 inline constexpr std::int64_t no_id = -1;                // ... together with this
 
 struct SearchOptions {
-  int max_distance = max_distance_any;      // farther rows are not hits
-  const std::uint64_t* allowed = nullptr;   // a bit per row (64 per word), or null: every row
-  int threads = 0;                          // < 1: the process's default
-  Interrupt* interrupt = nullptr;           // polled at least every few milliseconds
+  int max_distance = max_distance_any;     // farther rows are not hits
+  const std::uint64_t* allowed = nullptr;  // a bit per row (64 per word), or null: every row
+  int threads = 0;                         // < 1: the process's default
+  Interrupt* interrupt = nullptr;          // polled at least every few milliseconds
 
   static constexpr int max_distance_any = 0x7FFE;
 };

@@ -31,9 +31,7 @@ struct Lanes {
   static Vec total(Vec v) { return Vec(_mm256_sad_epu8(v, _mm256_setzero_si256())); }
   // Distances fill the low half of a lane, so the 32-bit minimum (there is no 64-bit one) orders them.
   static Vec unmarked() { return Vec(0x7FFFFFFF); }
-  static Vec mark(Vec mark, Vec distance, Vec) {
-    return Vec(_mm256_min_epi32(mark, distance));
-  }
+  static Vec mark(Vec mark, Vec distance, Vec) { return Vec(_mm256_min_epi32(mark, distance)); }
   static bool marked(Vec mark, Vec threshold) { return below(mark, threshold) != 0; }
   static std::uint32_t below(Vec distance, Vec threshold) {
     return static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(threshold, distance))));

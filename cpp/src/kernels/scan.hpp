@@ -100,8 +100,9 @@ template <class L, int Words, int Queries, int Blocks>
       for (int b = 0; b < Blocks; ++b)
 #pragma GCC unroll 8
         for (std::uint32_t lane = 0; lane < rows_per_block; lane += L::lanes)
-          mark = L::mark(mark, distances<L, Words>(p + b * rows_per_block * n_words + lane, query[q], words[q], n_words),
-                         threshold[q]);
+          mark =
+              L::mark(mark, distances<L, Words>(p + b * rows_per_block * n_words + lane, query[q], words[q], n_words),
+                      threshold[q]);
       near[q] = L::marked(mark, threshold[q]);
       any |= near[q];
     }
@@ -125,11 +126,16 @@ void scan_all(const Scan& scan, const Word* const* words, Hits* const* hits, std
 template <class L>
 void scan(const Scan& scan, const Word* const* words, Hits* const* hits, std::uint32_t n_queries) {
   switch (scan.words) {
-    case 1: return scan_all<L, 1, L::queries[0], L::blocks[0]>(scan, words, hits, n_queries);
-    case 2: return scan_all<L, 2, L::queries[1], L::blocks[1]>(scan, words, hits, n_queries);
-    case 3: return scan_all<L, 3, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
-    case 4: return scan_all<L, 4, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
-    default: return scan_all<L, 0, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
+    case 1:
+      return scan_all<L, 1, L::queries[0], L::blocks[0]>(scan, words, hits, n_queries);
+    case 2:
+      return scan_all<L, 2, L::queries[1], L::blocks[1]>(scan, words, hits, n_queries);
+    case 3:
+      return scan_all<L, 3, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
+    case 4:
+      return scan_all<L, 4, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
+    default:
+      return scan_all<L, 0, L::queries[2], L::blocks[2]>(scan, words, hits, n_queries);
   }
 }
 
