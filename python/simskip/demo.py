@@ -86,8 +86,8 @@ def run_demo(
     """Run the main job on Fashion-MNIST and leave a report, a hasher and an index behind.
 
     The database is taken from the training split and the queries from the test split, so no query was seen
-    before. ``"learned"`` is trained on the database's vectors alone, ``"learned with labels"`` on their labels
-    too: its label scores hold for a database that was labelled before.
+    before. ``"learned"`` is trained on the database's vectors alone, ``"learned with labels"`` on their
+    labels too: its label scores hold for a database that was labelled before.
 
     Parameters
     ----------

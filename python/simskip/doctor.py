@@ -27,7 +27,7 @@ _REQUIREMENT = re.compile(
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of simskip: what of it is installed (name and version) and what is missing (as pip wants it)."""
+    """An extra of simskip: what is installed (name, version) and what is missing (as pip wants it)."""
 
     name: str
     installed: tuple[tuple[str, str], ...]
