@@ -187,7 +187,8 @@ def _trained(
     X: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], clock: _Clock, progress: bool
 ) -> dict[str, Any]:
     """The hashers to compare, by the name in the report."""
-    from .hashing import DeepHash, PCAHash, RandomHash
+    from .hashing import PCAHash, RandomHash
+    from .hashing.deep import DeepHash
 
     with clock.step("linear hashers", f"{N_BITS}-bit codes: random hyperplanes, PCA, ITQ"):
         hashers: dict[str, Any] = {
