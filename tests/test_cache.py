@@ -28,9 +28,7 @@ def test_where(monkeypatch, tmp_path):
 
 def test_an_unusable_folder_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        OSError, match=r"cannot use .*file.* as cache .*; set SIMSKIP_CACHE to a writable folder"
-    ):
+    with pytest.raises(OSError, match=r"cannot use .*file.* as cache .*; set SIMSKIP_CACHE to a writable folder"):
         cache_dir(tmp_path / "file" / "below")
 
 

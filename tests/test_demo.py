@@ -70,9 +70,7 @@ def test_demo_leaves_a_report_and_files_that_answer(short, tmp_path):
     _, ids = index.search(vector, k=10, rerank=10)
     assert [id for id, _, _ in result.answer.neighbours] == ids[0].tolist()
     items = datasets.fashion_mnist("train")
-    assert [label for _, label, _ in result.answer.neighbours] == [
-        items.label_names[items.labels[id]] for id in ids[0]
-    ]
+    assert [label for _, label, _ in result.answer.neighbours] == [items.label_names[items.labels[id]] for id in ids[0]]
     assert result.answer.label == "Ankle boot"
 
     again = short()

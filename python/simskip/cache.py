@@ -61,8 +61,7 @@ def cache_dir(directory: str | os.PathLike[str] | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(
-            f"cannot use {folder} as cache ({error.strerror or error});"
-            " set SIMSKIP_CACHE to a writable folder"
+            f"cannot use {folder} as cache ({error.strerror or error}); set SIMSKIP_CACHE to a writable folder"
         ) from error
     return folder
 
@@ -185,9 +184,7 @@ def cached_vectors(
     def make() -> Iterable[bytes | memoryview]:
         vectors = np.asarray(compute())
         if vectors.dtype != np.float32 or vectors.ndim != 2:
-            raise ValueError(
-                f"compute must return an (n, d) float32 array, got {vectors.dtype} {vectors.shape}"
-            )
+            raise ValueError(f"compute must return an (n, d) float32 array, got {vectors.dtype} {vectors.shape}")
         vectors = np.ascontiguousarray(vectors)
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(vectors))

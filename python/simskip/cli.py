@@ -68,13 +68,11 @@ def main(
 
 @app.command()
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for report, hasher and index.")
-    ] = Path("simskip-demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report, hasher and index.")] = Path(
+        "simskip-demo"
+    ),
     full: Annotated[bool, typer.Option("--full", help="All 70,000 photographs instead of 12,000.")] = False,
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads (default: all processors).")
-    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads (default: all processors).")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on real photographs: vectors, codes, search, and a report of what the codes cost."""
@@ -140,9 +138,7 @@ def doctor() -> None:
         out.print("\nextras")
     for extra in diagnosis.extras:
         state = (
-            f'pip install "simskip\\[{extra.name}]" adds {", ".join(extra.missing)}'
-            if extra.missing
-            else "complete"
+            f'pip install "simskip\\[{extra.name}]" adds {", ".join(extra.missing)}' if extra.missing else "complete"
         )
         out.print(f"  {extra.name:<12} {state}", soft_wrap=True)
     for problem in diagnosis.problems:

@@ -127,11 +127,7 @@ def fashion_mnist(split: str = "train", *, cache_dir: str | os.PathLike[str] | N
     LabelledImages(fashion-mnist test: 10,000 of 28 x 28, 10 classes)
     """
     choice(split, "split", ("train", "test", "all"))
-    arrays = [
-        [_part(part, cache_dir) for part in _PARTS[name]]
-        for name in ("train", "test")
-        if split in (name, "all")
-    ]
+    arrays = [[_part(part, cache_dir) for part in _PARTS[name]] for name in ("train", "test") if split in (name, "all")]
     images = np.concatenate([pair[0] for pair in arrays])
     labels = np.concatenate([pair[1] for pair in arrays]).astype(np.int64)
     return LabelledImages(images, labels, _CLASSES, "fashion-mnist", split)
@@ -155,9 +151,7 @@ def _verified(path: Path, part: _Part) -> npt.NDArray[np.uint8]:
     content = _unpacked(path)
     found = hashlib.sha256(content).hexdigest()
     if found != part.sha256:
-        raise FormatError(
-            f"{path} is damaged or another data set: unpacked SHA-256 {found}, expected {part.sha256}"
-        )
+        raise FormatError(f"{path} is damaged or another data set: unpacked SHA-256 {found}, expected {part.sha256}")
     return _parse_idx(content, path)
 
 
@@ -212,9 +206,7 @@ def _parse_idx(content: bytes, path: Path) -> npt.NDArray[np.uint8]:
         raise FormatError(f"{path} is no IDX file: it must start with two zero bytes, got {content[:2]!r}")
     kind, n_dims = content[2], content[3]
     if kind != 8 or not 1 <= n_dims <= 8:
-        raise FormatError(
-            f"{path}: expected unsigned bytes (type 8) in 1 to 8 dimensions, got type {kind}, {n_dims}"
-        )
+        raise FormatError(f"{path}: expected unsigned bytes (type 8) in 1 to 8 dimensions, got type {kind}, {n_dims}")
     start = 4 + 4 * n_dims
     if len(content) < start:
         raise FormatError(f"{path} ends in its header, after {len(content)} bytes")
@@ -312,8 +304,6 @@ def _images_below(folder: Path) -> list[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
+            Path(parent, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
         ]
     return sorted(found)

@@ -119,13 +119,10 @@ def run_demo(
     OSError
         If the images can be had nowhere, or ``folder`` cannot be written.
     """
-    n = positive_int(
-        database or (FULL_DATABASE if full else DATABASE),
-        "database",
-        minimum=2 * K * DEEP,
-        maximum=FULL_DATABASE,
-    )
-    q = positive_int(queries or (FULL_QUERIES if full else QUERIES), "queries", maximum=FULL_QUERIES)
+    default_n, default_q = (FULL_DATABASE, FULL_QUERIES) if full else (DATABASE, QUERIES)
+    n, q = default_n if database is None else database, default_q if queries is None else queries
+    n = positive_int(n, "database", minimum=2 * K * DEEP, maximum=FULL_DATABASE)
+    q = positive_int(q, "queries", maximum=FULL_QUERIES)
     for module, extra, purpose in (
         ("torch", "train", "Training"),
         ("onnxruntime", "images", "Embedding images"),

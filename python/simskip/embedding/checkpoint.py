@@ -115,6 +115,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]
         # The pickle machine raises nearly anything on damaged input (KeyError, AttributeError, MemoryError,
         # ...).
         except Exception as error:
-            raise FormatError(
-                f"{path} is not a readable checkpoint: {error} (near byte {file.tell()})"
-            ) from error
+            raise FormatError(f"{path} is not a readable checkpoint: {error} (near byte {file.tell()})") from error

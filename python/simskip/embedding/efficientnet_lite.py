@@ -76,9 +76,7 @@ def read_weights() -> Weights:
     except OSError as error:
         raise FormatError(f"the package {_PACKAGE} has no readable weights: {error}") from error
     if found != WEIGHTS_SHA256:
-        raise FormatError(
-            f"{path} is damaged: SHA-256 {found}, expected {WEIGHTS_SHA256}; reinstall {_PACKAGE}"
-        )
+        raise FormatError(f"{path} is damaged: SHA-256 {found}, expected {WEIGHTS_SHA256}; reinstall {_PACKAGE}")
     return read_checkpoint(path)
 
 
@@ -184,9 +182,7 @@ def build_graph(weights: Weights) -> bytes:
 
 def _serialise(graph: _Graph) -> bytes:
     onnx, helper = graph.onnx, graph.onnx.helper
-    pictures = helper.make_tensor_value_info(
-        "pictures", onnx.TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3]
-    )
+    pictures = helper.make_tensor_value_info("pictures", onnx.TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])
     vectors = helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, ["n", DIM])
     model = helper.make_model(
         helper.make_graph(graph.nodes, "efficientnet-lite0", [pictures], [vectors], graph.initializers),

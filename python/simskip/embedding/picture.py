@@ -41,20 +41,12 @@ def as_batch(batch: Any, name: str = "batch") -> Sequence[Any] | npt.NDArray[Any
             raise ValueError(f"{name} must hold uint8 pixels from 0 to 255, got {batch.dtype}")
         one_image = batch.ndim == 2 or (batch.ndim == 3 and batch.shape[-1] in (1, 3))
         if one_image:
-            raise ValueError(
-                f"{name} must hold several images, got shape {batch.shape}; for one pass {name}[None]"
-            )
+            raise ValueError(f"{name} must hold several images, got shape {batch.shape}; for one pass {name}[None]")
         if batch.ndim not in (3, 4) or (batch.ndim == 4 and batch.shape[-1] not in (1, 3)):
             raise ValueError(f"{name} must have shape (n, h, w) or (n, h, w, 3), got {batch.shape}")
         return batch
-    if (
-        isinstance(batch, (str, bytes, os.PathLike))
-        or not hasattr(batch, "__len__")
-        or isinstance(batch, dict)
-    ):
-        raise ValueError(
-            f"{name} must be a sequence of images or paths, got {type(batch).__name__}; for one pass [it]"
-        )
+    if isinstance(batch, (str, bytes, os.PathLike)) or not hasattr(batch, "__len__") or isinstance(batch, dict):
+        raise ValueError(f"{name} must be a sequence of images or paths, got {type(batch).__name__}; for one pass [it]")
     return batch
 
 
@@ -110,9 +102,7 @@ def _from_array(array: npt.NDArray[Any], size: int, framing: str) -> Pixels:
     if array.dtype != np.uint8:
         raise ValueError(f"an image must hold uint8 pixels from 0 to 255, got {array.dtype}")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
-        raise ValueError(
-            f"an image must have shape (h, w) or (h, w, 3) and at least one pixel, got {array.shape}"
-        )
+        raise ValueError(f"an image must have shape (h, w) or (h, w, 3) and at least one pixel, got {array.shape}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.shape[:2] == (size, size) and framing == "whole":

@@ -67,9 +67,7 @@ def images(
     >>> simskip.embedding.images("efficientnet-lite0", threads=1)
     ImageEmbedder('efficientnet-lite0', dim=1280, framing='whole')
     """
-    return _make(
-        name, ("images",), {"threads": threads, "batch_size": batch_size, "cache_dir": cache_dir, **options}
-    )
+    return _make(name, ("images",), {"threads": threads, "batch_size": batch_size, "cache_dir": cache_dir, **options})
 
 
 def load(name_or_path: str, **options: Any) -> Embedder:
