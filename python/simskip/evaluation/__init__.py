@@ -3,5 +3,9 @@
 from __future__ import annotations
 
 from . import metrics
+from .evaluate import evaluate
+from .report import Report
+from .rows import Row
+from .verdict import Verdict
 
-__all__ = ["metrics"]
+__all__ = ["Report", "Row", "Verdict", "evaluate", "metrics"]

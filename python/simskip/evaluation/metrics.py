@@ -9,14 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codes import Codes, require_codes
+from ..hashing.health import CodeHealth, code_health, computation_ratio, coverage
 from ..validation import choice, positive_int
 from .relevance import Relevance
 from .scores import Score, bootstrap_interval
 from .ties import TIES, Harmonic, average_precision
 
 __all__ = [
+    "CodeHealth",
     "Score",
     "bootstrap_interval",
+    "code_health",
+    "computation_ratio",
+    "coverage",
     "mean_average_precision",
     "precision_at_k",
     "recall_at_k",
