@@ -36,10 +36,10 @@ _REGISTRY: dict[str, type[Hasher]] = {}
 
 
 class Hasher(abc.ABC):
-    """Base class of all hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
+    """Base class of hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
 
-    Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt attributes
-    end in ``_``, ``fit`` returns ``self``.
+    Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt
+    attributes end in ``_``, ``fit`` returns ``self``.
 
     Parameters
     ----------
@@ -57,14 +57,16 @@ class Hasher(abc.ABC):
     -----
     A subclass has an ``__init__`` that stores its parameters and supplies four methods:
 
-    * ``_fit(X, y, progress, callbacks)``: learn from the checked (n, d) float32 ``X``; set learnt attributes last, so
-      that an error leaves the hasher as it was.
-    * ``_project(X)``: (n, d) -> (n, n_bits) float32, from learnt attributes only, safe to call from several threads.
+    * ``_fit(X, y, progress, callbacks)``: learn from the checked (n, d) float32 ``X``; set learnt attributes
+      last, so that an error leaves the hasher as it was.
+    * ``_project(X)``: (n, d) -> (n, n_bits) float32, from learnt attributes only, safe to call from several
+      threads.
     * ``_state()``: ``(params, tensors)``, the JSON-ready parameters and the arrays that make it what it is.
-    * ``_from_state(params, tensors)``: classmethod, the inverse; ``ValueError`` or ``KeyError`` if they do not fit.
+    * ``_from_state(params, tensors)``: classmethod, the inverse; ``ValueError`` or ``KeyError`` if they do
+      not fit.
 
-    It is registered under its class name, which saved files hold. Files and pickles carry ``dim_`` and ``health_``
-    for it.
+    It is registered under its class name, which saved files hold. Files and pickles carry ``dim_`` and
+    ``health_`` for it.
     """
 
     n_bits: int
@@ -166,7 +168,12 @@ class Hasher(abc.ABC):
         """
         rows = self._check_input(X)
         X = validation.matrix(rows, "X", min_rows=0)
-        return np.ascontiguousarray(self._project(X), dtype=np.float32)
+        outputs = np.empty((len(X), self.n_bits), np.float32)
+        start = 0
+        for block in self._blocks(X):
+            outputs[start : start + len(block)] = self._project(block)
+            start += len(block)
+        return outputs
 
     def encode(self, X: npt.ArrayLike) -> Codes:
         """The codes of vectors: ``pack(project(X))``, in blocks of rows, so that memory stays bounded.
@@ -188,8 +195,8 @@ class Hasher(abc.ABC):
 
         Notes
         -----
-        The same rows give the same codes on the same machine. Split into other blocks, an output within rounding
-        (about 1e-6 of its scale) of 0 may fall on the other side.
+        The same rows give the same codes on the same machine. Split into other blocks, an output within
+        rounding (about 1e-6 of its scale) of 0 may fall on the other side.
         """
         return self._encode(self._check_input(X))
 
@@ -294,8 +301,8 @@ class Hasher(abc.ABC):
         rows = np.asarray(X)
         if rows.ndim == 2 and rows.shape[1] != self.dim_:
             raise ValueError(
-                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was fitted to, "
-                f"got shape {rows.shape}"
+                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was "
+                f"fitted to, got shape {rows.shape}"
             )
         if rows.ndim != 2 or rows.dtype.kind not in "fiub":
             validation.matrix(rows, "X", min_rows=0)  # says what is wrong
@@ -340,7 +347,8 @@ def load_hasher(path: str | os.PathLike[str]) -> Hasher:
     Raises
     ------
     FormatError
-        If the file is damaged, cut short, of another kind, of a newer format, or of a class that is not known here.
+        If the file is damaged, cut short, of another kind, of a newer format, or of a class that is not known
+        here.
     OSError
         If it cannot be opened.
 
@@ -368,8 +376,8 @@ def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], wh
         raise FormatError(f"{where}: not a hasher: its metadata say format {metadata.get('format')!r}")
     if metadata.get("format_version") != str(FORMAT_VERSION):
         raise FormatError(
-            f"{where}: hasher format version {metadata.get('format_version')!r}, this simskip reads {FORMAT_VERSION}; "
-            f"it was written by simskip {metadata.get('simskip_version')}"
+            f"{where}: hasher format version {metadata.get('format_version')!r} (written by simskip "
+            f"{metadata.get('simskip_version')}), this simskip reads version {FORMAT_VERSION}"
         )
     name = metadata.get("class", "")
     if name not in _REGISTRY:

@@ -1,7 +1,8 @@
-"""Are these codes alive? How evenly items spread over codes, how much each bit says, whether classes stay apart.
+"""Are these codes alive? How items spread over codes, how much each bit says, whether classes stay apart.
 
-Coverage alone is a trap: it is 1 when every item has the same code. It must be read with the computation ratio and
-the number of distinct class codes, which is what ``CodeHealth.collapsed`` and ``CodeHealth.diagnosis`` do.
+Coverage alone is a trap: it is 1 when every item has the same code. It must be read with the computation
+ratio and the number of distinct class codes, which is what ``CodeHealth.collapsed`` and
+``CodeHealth.diagnosis`` do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ROW_BLOCK = 1 << 16
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class CodeHealth:
-    """What ``code_health`` measured. All fields are plain numbers; those that need labels are None without them.
+    """What ``code_health`` measured: plain numbers; those that need labels are None without them.
 
     Attributes
     ----------
@@ -37,8 +38,8 @@ class CodeHealth:
     largest_bucket : float
         Share of the items in the most common code, (0, 1].
     computation : float
-        Sum over codes of (bucket size / n_items)**2: the share of all items that a search of one's own bucket reads,
-        expected over items. 1 / n_items if all codes differ, 1 if all are equal.
+        Sum over codes of (bucket size / n_items)**2: the share of all items that a search of one's own bucket
+        reads, expected over items. 1 / n_items if all codes differ, 1 if all are equal.
     bit_balance, worst_bit_balance : float
         Share of the rarer value of a bit: mean over bits, and the least. 0.5 is ideal, 0 is a constant bit.
     constant_bits : int
@@ -46,13 +47,13 @@ class CodeHealth:
     bit_entropy : float
         Mean entropy of a bit, in bits: 1 is ideal.
     bit_correlation : float
-        Mean absolute correlation between pairs of bits that vary, from at most 8,192 evenly spaced items; 0 is ideal.
-        Independent bits give about sqrt(2 / (pi * items)). NaN if fewer than two bits vary.
+        Mean absolute correlation between pairs of bits that vary, from at most 8,192 evenly spaced items; 0
+        is ideal. Independent bits give about sqrt(2 / (pi * items)). NaN if fewer than two bits vary.
     coverage : float or None
         Mean over classes of the share of the class in its most common code.
     computation_ratio : float or None
-        Sum over codes of (bucket size)**2 over sum over classes of (class size)**2: 1 is ideal for supervised codes,
-        the number of (balanced) classes means that everything has fallen into one bucket.
+        Sum over codes of (bucket size)**2 over sum over classes of (class size)**2: 1 is ideal for supervised
+        codes, the number of (balanced) classes means that everything has fallen into one bucket.
     n_classes, distinct_class_codes : int or None
         Classes, and different codes among the classes' most common codes.
     """
@@ -78,12 +79,14 @@ class CodeHealth:
 
         True if one of these holds (never for fewer than 8 items):
 
-        * *Buckets.* ``computation`` lies more than a quarter of the way from its floor to 1. The floor is what cannot
-          be avoided: ``2**-n_bits``, or with labels the computation of perfect class codes if that is larger. Without
-          labels and with many bits: the items are spread like fewer than 4 equal buckets.
-        * *Classes.* ``2 * distinct_class_codes < expected + 1``, where ``expected`` is the number of distinct codes
-          that the classes would have if each drew one of the ``2**n_bits`` codes at random (nearly the number of
-          classes unless bits are few). For 10 classes and 16 bits: 5 or fewer distinct class codes.
+        * *Buckets.* ``computation`` lies more than a quarter of the way from its floor to 1. The floor is
+          what cannot be avoided: ``2**-n_bits``, or with labels the computation of perfect class codes if
+          that is larger. Without labels and with many bits: the items are spread like fewer than 4 equal
+          buckets.
+        * *Classes.* ``2 * distinct_class_codes < expected + 1``, where ``expected`` is the number of distinct
+          codes that the classes would have if each drew one of the ``2**n_bits`` codes at random (nearly the
+          number of classes unless bits are few). For 10 classes and 16 bits: 5 or fewer distinct class codes.
+          Not judged for classes of fewer than 8 items on average.
         """
         return self._buckets_collapsed or self._classes_collapsed
 
@@ -96,12 +99,14 @@ class CodeHealth:
 
     @property
     def _classes_collapsed(self) -> bool:
-        if self.n_classes is None or self.distinct_class_codes is None or self.n_items < _MIN_ITEMS:
+        if self.n_classes is None or self.distinct_class_codes is None:
             return False
-        # cells * (1 - (1 - 1/cells)**classes) without cancellation; past 1,000 bits every class has its own cell.
+        if self.n_items < _MIN_ITEMS * self.n_classes:
+            return False
+        # cells * (1 - (1 - 1/cells)**classes) without cancellation; 1,000 bits are as good as more.
         cells = 2.0 ** min(self.n_bits, 1000)
-        empty = -math.inf if cells == 1 else self.n_classes * math.log1p(-1 / cells)
-        return 2 * self.distinct_class_codes < -cells * math.expm1(empty) + 1 - 1e-9
+        expected = -cells * math.expm1(self.n_classes * math.log1p(-1 / cells))
+        return 2 * self.distinct_class_codes < expected + 1 - 1e-9
 
     @property
     def diagnosis(self) -> str:
@@ -109,14 +114,15 @@ class CodeHealth:
         spread = f"{self.n_items:,} items have {self.n_codes:,} different {self.n_bits}-bit codes"
         if self._buckets_collapsed:
             return (
-                f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the vectors differ, "
-                "then train with less dropout, smaller steps or batch normalisation, or start from PCAHash"
+                f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the "
+                "vectors differ, then train with less dropout, smaller steps or batch normalisation, or start "
+                "from PCAHash"
             )
         if self._classes_collapsed:
             return (
-                f"collapsed: {self.n_classes} classes have only {self.distinct_class_codes} different most common "
-                "codes; use an objective with one centre per class (csq), batch normalisation, less dropout, "
-                "or more bits"
+                f"collapsed: {self.n_classes} classes have only {self.distinct_class_codes} different most "
+                "common codes; use an objective with one centre per class (csq), batch normalisation, less "
+                "dropout, or more bits"
             )
         if self.n_items < _MIN_ITEMS:
             return f"{spread}: too few items to judge (at least {_MIN_ITEMS})"
@@ -127,8 +133,8 @@ class CodeHealth:
             )
         if self.worst_bit_balance < 0.05 and self.n_classes is None:
             return (
-                f"{spread}, but at least one bit has the same value in {1 - self.worst_bit_balance:.1%} of them: "
-                "centre the vectors (PCAHash does) or train with a balance term"
+                f"{spread}, but at least one bit has the same value in {1 - self.worst_bit_balance:.1%} of "
+                "them: centre the vectors (PCAHash does) or train with a balance term"
             )
         return f"healthy: {spread}, the most common one has {self.largest_bucket:.2%} of the items"
 
@@ -258,8 +264,9 @@ def coverage(codes: Codes, labels: npt.ArrayLike) -> float:
 def computation_ratio(codes: Codes, labels: npt.ArrayLike) -> float:
     """Sum over codes of (bucket size)**2, over sum over classes of (class size)**2.
 
-    What a search inside each item's bucket reads, relative to ideal class codes: 1 is ideal, less means that classes
-    are spread over several codes, and with C balanced classes the worst is C (one bucket for everything).
+    What a search inside each item's bucket reads, relative to ideal class codes: 1 is ideal, less means that
+    classes are spread over several codes, and with C balanced classes the worst is C (one bucket for
+    everything).
 
     Parameters
     ----------
@@ -299,7 +306,7 @@ def _buckets(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     if rows.shape[1] <= 8:  # as integers: several times faster to sort than byte strings
         words = np.zeros((len(rows), 8), np.uint8)
         words[:, : rows.shape[1]] = rows
-        keys = words.view(np.uint64)[:, 0]
+        keys: npt.NDArray[Any] = words.view(np.uint64)[:, 0]
     else:
         keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1])))[:, 0]
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
@@ -309,7 +316,7 @@ def _buckets(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
 def _most_common(
     buckets: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each class its most common bucket (the lowest number among ties) and that bucket's share of the class."""
+    """For each class its most common bucket (the lowest among ties) and that bucket's share of the class."""
     n_buckets = int(buckets.max()) + 1
     pairs, counts = np.unique(classes * n_buckets + buckets, return_counts=True)
     order = np.lexsort((pairs, -counts, pairs // n_buckets))

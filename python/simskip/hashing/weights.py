@@ -1,15 +1,16 @@
 """Weights on disk: the safetensors layout, written and read with NumPy only, every byte under a checksum.
 
-Layout (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian header length, a JSON header
-(name -> dtype, shape, data offsets; ``__metadata__`` maps strings to strings), then the tensors' bytes without gaps.
-Files written here open in every safetensors reader. What is added sits in ``__metadata__``:
+Layout (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian header length, a JSON
+header (name -> dtype, shape, data offsets; ``__metadata__`` maps strings to strings), then the tensors' bytes
+without gaps. Files written here open in every safetensors reader. What is added sits in ``__metadata__``:
 
-* ``simskip.checksum``, the first entry of the header: CRC-32 of the length and the header, with the checksum's own
-  eight digits taken as zeros. It covers names, types, shapes, offsets, padding and all metadata.
+* ``simskip.checksum``, the first entry of the header: CRC-32 of the length and the header, with the
+  checksum's own eight digits taken as zeros. It covers names, types, shapes, offsets, padding and all
+  metadata.
 * ``simskip.crc32.NAME``: CRC-32 of the bytes of tensor NAME.
 
-CRC-32 detects every error burst of up to 32 bits, so any single flipped byte is found; longer damage slips through
-with probability 2**-32. It guards against damage, not against forgery.
+CRC-32 detects every error burst of up to 32 bits, so any single flipped byte is found; longer damage slips
+through with probability 2**-32. It guards against damage, not against forgery.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["from_bytes", "read_weights", "to_bytes", "write_weights"]
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
     "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
@@ -142,8 +143,8 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     ----------
     path : str or path-like
     checksums : bool
-        True: only files of ``write_weights``, every byte checked. False: files of other writers too, whose checksums
-        are checked if there are any.
+        True: only files of ``write_weights``, every byte checked. False: files of other writers too, whose
+        checksums are checked if there are any.
 
     Returns
     -------
@@ -155,8 +156,8 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     Raises
     ------
     FormatError
-        If the file is cut short, damaged, or not of this format; the message names the file and the place. No more
-        memory is taken than the file is long (plus a bounded header).
+        If the file is cut short, damaged, or not of this format; the message names the file and the place. No
+        more memory is taken than the file is long (plus a bounded header).
     OSError
         If it cannot be opened.
     """
@@ -187,10 +188,10 @@ def from_bytes(
     data = memoryview(content)[8 + n :]
     for name, dtype, shape, begin, end in _layout(table, len(data), where):
         place = f"{where}: tensor {name!r} (bytes {8 + n + begin} to {8 + n + end})"
-        stored = metadata.pop(_TENSOR_CHECKSUM + name, None)
-        if stored is None and (marked or checksums):
+        checksum = metadata.pop(_TENSOR_CHECKSUM + name, None)
+        if checksum is None and (marked or checksums):
             raise FormatError(f"{place} has no checksum")
-        if stored is not None and stored != f"{_crc(data[begin:end]):08x}":
+        if checksum is not None and checksum != f"{_crc(data[begin:end]):08x}":
             raise FormatError(f"{place} is damaged: its checksum does not match")
         array = np.frombuffer(data[begin:end], dtype)
         if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
@@ -256,7 +257,8 @@ def _layout(
             raise FormatError(f"{where}: tensor {name!r} has a shape or offsets that are not sizes")
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise FormatError(
-                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of {dtype_name}"
+                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of "
+                f"{dtype_name}"
             )
         rows.append((name, dtype, tuple(shape), begin, end))
     rows.sort(key=lambda row: (row[3], row[4]))
