@@ -246,7 +246,9 @@ class _Judge:
         self._label_scores(row, self._list.ids[:, : self.k])
         if self._labels is not None and self._query_labels is not None:
             values: list[float] = []
-            for start, block in exact_distance_blocks(self.data.queries, self.data.database, self.data.metric):
+            for start, block in exact_distance_blocks(
+                self.data.queries, self.data.database, self.data.metric
+            ):
                 part = np.asarray(self._query_labels)[start : start + len(block)]
                 values += mean_average_precision(part, self._labels, distances=block).values.tolist()
             row.set_score("map", Score(values), self._level, self._random_state)

@@ -31,7 +31,7 @@ def render(report: Report) -> str:
         setting=escape(_setting(report)),
         warnings=_warnings(report.warnings),
         cards=_cards(report),
-        table=_table(report),
+        tables=_tables(report),
         explanations=_explanations(report.columns),
         plots="\n".join(_plot(rows, k, kind) for kind in plots.KINDS),
         pictures=_pictures(report.pictures, k),
@@ -47,7 +47,7 @@ def fragment(report: Report) -> str:
         f"<p class='verdict {'replace' if report.decision.replace else 'stay'}'>"
         f"{escape(_sentence(report.verdict))}</p>"
         f"<p class='setting'>{escape(_setting(report))}</p>{_warnings(report.warnings)}"
-        f"<section>{_table(report)}{_explanations(report.columns)}</section></div>"
+        f"<section>{_tables(report)}{_explanations(report.columns)}</section></div>"
     )
 
 
@@ -92,10 +92,10 @@ def _cards(report: Report) -> str:
     by_key = {column.key: column for column in report.columns}
     exact = report.rows[0]
     chosen = [
-        (key, f"of the exact {report.k} nearest found", by_key[key].interval_text(row)),
-        ("speedup", "faster than exact search", f"{row.get('speedup_batch'):.3g}x in batches"),
-        ("memory_ratio", "smaller in memory", f"{by_key['bytes_per_item'].text(row)} per item"),
-        ("latency_p50_ms", "ms, median of one query", f"exact: {by_key['latency_p50_ms'].text(exact)} ms"),
+        (key, f"of the exact {report.k} nearest are found", by_key[key].interval_text(row)),
+        ("speedup", "than exact search", f"{row.get('speedup_batch'):.3g}x in batches"),
+        ("memory_ratio", "in memory than float vectors", f"{by_key['bytes_per_item'].text(row)} per item"),
+        ("latency_p50_ms", "median time of one query", f"exact: {by_key['latency_p50_ms'].text(exact)} ms"),
     ]
     cards = "".join(
         f'<div class="card"><dt>{escape(by_key[name].title)}</dt><dd>{escape(by_key[name].text(row))}</dd>'
@@ -105,30 +105,37 @@ def _cards(report: Report) -> str:
     return f'<dl class="cards" aria-label="{escape(row.name)} in four numbers">{cards}</dl>'
 
 
-def _table(report: Report) -> str:
-    columns = report.columns
+def _tables(report: Report) -> str:
+    """Two tables, quality and cost: one would be wider than a screen, with the cost out of sight."""
+    quality = [column for column in report.columns if column.group not in ("Memory", "Time")]
+    cost = [column for column in report.columns if column.group in ("Memory", "Time")]
+    return _table(report, quality, "What is found") + _table(report, cost, "What it takes")
+
+
+def _table(report: Report, columns: Sequence[Column], title: str) -> str:
     groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda c: c.group)]
     starts = {
         columns[sum(size for _, size in groups[:i])].key for i in range(len(groups))
     }  # a line before each group
     head = "".join(
-        f'<th class="group first" scope="colgroup" colspan="{size}">{escape(name)}</th>' for name, size in groups
+        f'<th class="group first" scope="colgroup" colspan="{size}">{escape(name)}</th>'
+        for name, size in groups
     )
     titles = "".join(
         f'<th scope="col"{_first(column, starts)} title="{escape(column.explanation)}">{escape(column.title)}</th>'
         for column in columns
     )
-    body = "\n".join(_line(report, row, starts) for row in report.rows)
+    body = "\n".join(_line(report, row, columns, starts) for row in report.rows)
     return (
-        '<div class="scroll" role="region" aria-labelledby="table-heading" tabindex="0"><table>'
-        f'<thead><tr><td class="name"></td>{head}</tr><tr><th class="name" scope="col">Searcher</th>{titles}</tr>'
+        f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0"><table>'
+        f'<caption>{escape(title)}</caption><thead><tr><td class="name"></td>{head}</tr><tr><th class="name" scope="col">Searcher</th>{titles}</tr>'
         f"</thead><tbody>\n{body}\n</tbody></table></div>"
     )
 
 
-def _line(report: Report, row: Row, starts: set[str]) -> str:
+def _line(report: Report, row: Row, columns: Sequence[Column], starts: set[str]) -> str:
     cells = []
-    for column in report.columns:
+    for column in columns:
         interval = column.interval_text(row)
         value = row.get(column.key)
         style = ""
@@ -233,7 +240,10 @@ def _provenance(report: Report) -> str:
         ("Queries", f"{facts['queries']['rows']:,} x {facts['queries']['dim']:,} float32"),
         ("", f"sha256 {facts['queries']['sha256']}"),
         ("Queries in the database", f"{facts['queries_in_database']:,}"),
-        ("Verdict's rule", f"lower end of the Recall@{report.k} interval at least {facts['min_recall']:g}, and faster"),
+        (
+            "Verdict's rule",
+            f"lower end of the Recall@{report.k} interval at least {facts['min_recall']:g}, and faster",
+        ),
         ("Intervals", f"{facts['level']:.0%} bootstrap over queries, seed {facts['random_state']}"),
         ("Ties at the k-th distance", f"recall compares {facts['recall_ties']}"),
     ]
@@ -251,7 +261,9 @@ def _provenance(report: Report) -> str:
 
 def _origin(row: Row) -> str:
     origin = row.origin
-    text = f"{origin.engine}, order by {origin.metric}, n = {origin.n:,}, dim = {origin.dim:,}, k = {origin.k}"
+    text = (
+        f"{origin.engine}, order by {origin.metric}, n = {origin.n:,}, dim = {origin.dim:,}, k = {origin.k}"
+    )
     if origin.options:
         text += ", " + ", ".join(f"{key} = {value}" for key, value in origin.options.items())
     parts = [escape(text)]

@@ -41,7 +41,7 @@ def draw(rows: Sequence[Row], k: int, kind: str | None = None) -> Any:
         choice(kind, "kind", KINDS)
     figure_module = require("matplotlib.figure", "report", "Drawing a report")
     kinds = KINDS if kind is None else (kind,)
-    figure = figure_module.Figure(figsize=(6.2 * len(kinds), 4.4), layout="constrained")
+    figure = figure_module.Figure(figsize=(4.7 * len(kinds), 4.2), layout="constrained")
     figure.patch.set_alpha(0.0 if kind else 1.0)
     painters = {"recall-time": _recall_time, "recall-bytes": _recall_bytes, "latency": _latency}
     for axes, name in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
@@ -63,7 +63,6 @@ def _recall_bytes(axes: Any, rows: Sequence[Row], k: int) -> None:
 
 
 def _scatter(axes: Any, rows: Sequence[Row], k: int, key: str) -> None:
-    axes.set_xscale("log")
     values = []
     for i, row in enumerate(row for row in rows if row.kind != "control"):
         x, y = row.get(key), row.get(f"recall@{k}")
@@ -86,7 +85,7 @@ def _scatter(axes: Any, rows: Sequence[Row], k: int, key: str) -> None:
             label=_label(row),
         )
     if values:
-        axes.set_xlim(min(values) / 2, max(values) * 2)
+        _log_axis(axes, min(values) / 2, max(values) * 2)
     axes.set_ylim(-0.03, 1.06)
     axes.set_ylabel(f"Recall@{k} (up is better)")
     _legend(axes)
@@ -102,15 +101,33 @@ def _latency(axes: Any, rows: Sequence[Row], k: int) -> None:
     everything = np.concatenate([row.latencies_ms for row in timed])
     low, high = everything.min() / 1.2, everything.max() * 1.2
     edges = np.geomspace(low, high, 61)
-    axes.set_xscale("log")
+    _log_axis(axes, low, high)
     for row in timed:
         weights = np.full(len(row.latencies_ms), 1.0 / len(row.latencies_ms))
         shade = colour(rows, row)
         axes.hist(
-            row.latencies_ms, edges, weights=weights, histtype="stepfilled", color=shade, alpha=0.45, label=_label(row)
+            row.latencies_ms,
+            edges,
+            weights=weights,
+            histtype="stepfilled",
+            color=shade,
+            alpha=0.45,
+            label=_label(row),
         )
         axes.axvline(float(np.median(row.latencies_ms)), color=shade, linewidth=1.5, linestyle=(0, (4, 2)))
     _legend(axes)
+
+
+def _log_axis(axes: Any, low: float, high: float) -> None:
+    """Logarithmic, with ticks at 1, 2 and 5 (or powers of ten if there would be many) in plain numbers."""
+    ticker = require("matplotlib.ticker", "report", "Drawing a report")
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    decades = np.log10(high / low)
+    subs = (1.0, 2.0, 5.0) if decades < 2 else (1.0, 3.0) if decades < 3 else (1.0,)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=12))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _label(row: Row) -> str:
@@ -122,7 +139,7 @@ def _label(row: Row) -> str:
 
 def _legend(axes: Any) -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9.5)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=10)
 
 
 def _dress(axes: Any) -> None:

@@ -174,7 +174,11 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
     result += [
         Column("n_codes", "Codes", "Number of different codes in the database.", _whole, group="Memory"),
         Column(
-            "bytes_per_item", "Bytes/item", "What a search scans in memory, bytes for each item.", _bytes, group="Memory"
+            "bytes_per_item",
+            "Bytes/item",
+            "What a search scans in memory, bytes for each item.",
+            _bytes,
+            group="Memory",
         ),
         Column(
             "vector_bytes",
@@ -184,7 +188,13 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
             _bytes,
             group="Memory",
         ),
-        Column("memory_ratio", "Smaller", "Bytes per item of exact search over this row's.", _times, group="Memory"),
+        Column(
+            "memory_ratio",
+            "Smaller",
+            "Bytes per item of exact search over this row's.",
+            _times,
+            group="Memory",
+        ),
         Column(
             "build_seconds",
             "Build s",
@@ -200,7 +210,13 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
             number,
             group="Time",
         ),
-        Column("latency_p95_ms", "p95 ms", "95 % of the single queries were at least as fast.", number, group="Time"),
+        Column(
+            "latency_p95_ms",
+            "p95 ms",
+            "95 % of the single queries were at least as fast.",
+            number,
+            group="Time",
+        ),
         Column(
             "queries_per_second",
             "Queries/s",
