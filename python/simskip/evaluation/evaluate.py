@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..hashing.health import code_health
-from ..index import HammingIndex
 from ..validation import choice, fraction, matrix, positive_int
-from .exact import distances_to, exact_distance_blocks
-from .metrics import mean_average_precision, precision_at_k, recall_at_k
+from .judge import Judge
 from .pictures import Album
-from .provenance import FoundList, environment, fingerprint, refuse_self_comparison, rows_in_database
+from .provenance import environment, fingerprint, rows_in_database
 from .relevance import Relevance
 from .report import Report
 from .rows import Row, columns
-from .scores import Score
-from .searchers import Data, Searcher, exact_searcher, prepare
+from .searchers import Data, exact_searcher, prepare
 from .timing import measure
 from .verdict import decide
 
@@ -42,6 +38,7 @@ def evaluate(
     query_pictures: Any = None,
     picture_rows: int = 6,
     min_recall: float = 0.9,
+    min_speedup: float = 1.1,
     level: float = 0.95,
     recall_ties: str = "ids",
     overlap: str = "warn",
@@ -69,13 +66,13 @@ def evaluate(
     metric : {"cosine", "l2", "dot"}
         Of exact search and of every rerank.
     pictures, query_pictures : optional
-        Pictures of the database and of the queries, for the report: a callable of a row number, or a sequence.
-        Each gives a uint8 array (h, w) or (h, w, 3), a PIL image, or a file path.
+        Pictures of the database and of the queries, for the report: a callable of a row number, or a
+        sequence. Each gives a uint8 array (h, w) or (h, w, 3), a PIL image, or a file path.
     picture_rows : int
         How many queries are shown with pictures.
-    min_recall : float
-        What the lower end of the Recall@k interval must reach for codes to replace the vectors; see
-        ``simskip.evaluation.verdict`` for the whole rule.
+    min_recall, min_speedup : float
+        What the lower end of the Recall@k interval and the speed relative to exact search must reach for
+        codes to replace the vectors; see ``simskip.evaluation.verdict`` for the whole rule.
     level : float
         Level of the bootstrap intervals.
     recall_ties : {"ids", "distances"}
@@ -127,6 +124,7 @@ def evaluate(
     choice(recall_ties, "recall_ties", ("ids", "distances"))
     choice(overlap, "overlap", ("warn", "refuse", "allow"))
     fraction(min_recall, "min_recall")
+    fraction(min_speedup, "min_speedup", high=float("inf"))
     if not 0.0 < fraction(level, "level") < 1.0:
         raise ValueError(f"level must lie inside (0, 1), got {level!r}")
     for value, name in ((latency_queries, "latency_queries"), (repetitions, "repetitions")):
@@ -154,7 +152,7 @@ def evaluate(
     exact = exact_searcher(data, threads)
 
     ks = sorted({j for j in (1, 10, k, 100) if j <= n})
-    judge = _Judge(exact, ks, k, recall_ties, level, random_state, labels, query_labels, relevance)
+    judge = Judge(exact, ks, k, recall_ties, level, random_state, labels, query_labels, relevance)
     rows = [judge.exact_row(), *(judge.row(searcher) for searcher in prepared)]
     everyone = [exact, *prepared]
     timings = measure(
@@ -176,7 +174,7 @@ def evaluate(
         row.values["speedup"] = min(row.values["speedup_single"], row.values["speedup_batch"])
     rows.append(judge.control_row(prepared))
 
-    verdict = decide(rows, k, min_recall)
+    verdict = decide(rows, k, min_recall, min_speedup)
     warnings = _warnings(rows, judge, repeated, len(Q), overlap, k)
     provenance = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -187,6 +185,7 @@ def evaluate(
         "queries_in_database": len(repeated),
         "recall_ties": recall_ties,
         "min_recall": min_recall,
+        "min_speedup": min_speedup,
         "level": level,
         "random_state": random_state,
         "search_threads": threads,
@@ -206,183 +205,9 @@ def evaluate(
     )
 
 
-class _Judge:
-    """Turns searchers into rows, all against one exact list."""
-
-    def __init__(
-        self,
-        exact: Searcher,
-        ks: Sequence[int],
-        k: int,
-        recall_ties: str,
-        level: float,
-        random_state: int,
-        labels: npt.ArrayLike | None,
-        query_labels: npt.ArrayLike | None,
-        relevance: Relevance | None,
-    ) -> None:
-        self.exact, self.ks, self.k = exact, ks, k
-        self.data = exact.data
-        self._ties, self._level, self._random_state = recall_ties, level, random_state
-        self._labels, self._query_labels, self._relevance = labels, query_labels, relevance
-        # One more than needed: a k-th and a (k+1)-th neighbour at equal distance are a tie at the cut.
-        deepest = min(max(ks) + 1, len(self.data.database))
-        self._list = exact.search(self.data.queries, deepest)
-        self._distances = self._true_distances(self._list.ids) if recall_ties == "distances" else None
-        self.found_at_k: dict[str, npt.NDArray[np.int64]] = {"exact": self._list.ids[:, :k]}
-        self.recall_per_query: dict[str, npt.NDArray[np.float64]] = {}
-
-    @property
-    def share_of_ties(self) -> float:
-        """Share of the queries whose k-th and (k+1)-th exact neighbours are equally far."""
-        if self._list.distances.shape[1] <= self.k:
-            return 0.0
-        return float((self._list.distances[:, self.k - 1] == self._list.distances[:, self.k]).mean())
-
-    def exact_row(self) -> Row:
-        row = self._described(self.exact)
-        for j in self.ks:
-            row.values[f"recall@{j}"] = 1.0  # by definition; there is nothing to estimate
-        self._label_scores(row, self._list.ids[:, : self.k])
-        if self._labels is not None and self._query_labels is not None:
-            values: list[float] = []
-            for start, block in exact_distance_blocks(
-                self.data.queries, self.data.database, self.data.metric
-            ):
-                part = np.asarray(self._query_labels)[start : start + len(block)]
-                values += mean_average_precision(part, self._labels, distances=block).values.tolist()
-            row.set_score("map", Score(values), self._level, self._random_state)
-        return row
-
-    def row(self, searcher: Searcher) -> Row:
-        row = self._described(searcher)
-        identical = True
-        for j in self.ks:
-            found = searcher.search(self.data.queries, j)
-            refuse_self_comparison(searcher.name, found, self._list)
-            row.set_score(f"recall@{j}", self._recall(found, j), self._level, self._random_state)
-            identical &= np.array_equal(found.ids, self._list.ids[:, :j])
-            if j == self.k:
-                self.found_at_k[searcher.name] = found.ids
-                self.recall_per_query[searcher.name] = self._recall(found, j).values
-                self._label_scores(row, found.ids)
-        if searcher.covers_everything(self.k):
-            row.disqualified = True
-            row.flags.append(
-                f"the rerank of {searcher.options['rerank']} x {self.k} covers all"
-                f" {len(self.data.database)} items: this is exact search by another name"
-            )
-        elif identical and searcher.kind == "index":
-            row.disqualified = True
-            row.flags.append(
-                "every list equals the exact list, id for id: probably exact search itself, which says nothing"
-            )
-        if searcher.codes is not None:
-            self._code_scores(row, searcher)
-        return row
-
-    def control_row(self, prepared: Sequence[Searcher]) -> Row:
-        """Search with the mapping from codes to items shuffled: recall must fall to about k/n.
-
-        The codes of the first searcher that has any are permuted and searched by Hamming distance; without
-        codes the first searcher's ids are permuted instead.
-        """
-        n = len(self.data.database)
-        shuffle = np.random.default_rng(self._random_state).permutation(n)
-        source = next((s for s in prepared if s.codes is not None), prepared[0])
-        origin = source.origin(self.k)
-        row = Row("control", f"codes of {source.name!r}, shuffled", "control", origin)
-        if source.codes is not None:
-            index = HammingIndex(source.codes.n_bits)
-            index.add(source.codes[shuffle])
-            query_codes = source.hasher.encode(self.data.queries)
-        for j in self.ks:
-            if source.codes is not None:
-                distances, ids = index.search(query_codes, k=j)
-                found = FoundList(np.asarray(ids), np.asarray(distances), origin, index)
-            else:
-                plain = source.search(self.data.queries, j)
-                ids = np.where(plain.ids >= 0, shuffle[plain.ids], -1)
-                found = FoundList(ids, plain.distances, origin, source.index)
-            row.set_score(f"recall@{j}", self._recall(found, j), self._level, self._random_state)
-        expected, allowed = chance_recall(self.k, n, len(self.data.queries))
-        row.values["expected"] = expected
-        measured = row.get(f"recall@{self.k}")
-        if abs(measured - expected) > allowed:
-            row.flags.append(
-                f"the control with shuffled codes scores Recall@{self.k} {measured:.3f} where chance gives"
-                f" {expected:.3f}: the data is degenerate (equal rows, a few items near every query) or"
-                " the evaluation leaks"
-            )
-        return row
-
-    def _described(self, searcher: Searcher) -> Row:
-        row = Row(searcher.name, searcher.description, searcher.kind, searcher.origin(self.k))
-        row.values["bytes_per_item"] = searcher.bytes_per_item
-        row.values["vector_bytes"] = searcher.vector_bytes_read(self.k)
-        row.values["memory_ratio"] = self.exact.bytes_per_item / searcher.bytes_per_item
-        row.values["build_seconds"] = searcher.build_seconds
-        return row
-
-    def _recall(self, found: FoundList, j: int) -> Score:
-        exact = self._list.ids[:, :j]
-        if self._distances is None:
-            return recall_at_k(found.ids, exact, j)
-        return recall_at_k(
-            found.ids,
-            exact,
-            j,
-            found_distances=self._true_distances(found.ids),
-            exact_distances=self._distances[:, :j],
-            tolerance=1e-9 * (1.0 + float(np.abs(self._distances).max())),
-        )
-
-    def _true_distances(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return distances_to(self.data.queries, self.data.database, ids, self.data.metric)
-
-    def _label_scores(self, row: Row, ids: npt.NDArray[np.int64]) -> None:
-        if self._labels is None or self._query_labels is None:
-            return
-        score = precision_at_k(ids, self._query_labels, self._labels)
-        row.set_score(f"precision@{self.k}", score, self._level, self._random_state)
-
-    def _code_scores(self, row: Row, searcher: Searcher) -> None:
-        assert searcher.codes is not None
-        single = self._labels if self._relevance is not None and not self._relevance.multi_label else None
-        health = code_health(searcher.codes, single)
-        row.values["n_codes"] = float(health.n_codes)
-        row.values["largest_bucket"] = health.largest_bucket
-        for key in ("coverage", "computation_ratio"):
-            value = getattr(health, key)
-            if value is not None:
-                row.values[key] = float(value)
-        if health.collapsed:
-            row.flags.append(health.diagnosis)
-        if searcher.kind == "codes" and self._labels is not None and self._query_labels is not None:
-            score = mean_average_precision(
-                self._query_labels,
-                self._labels,
-                codes=searcher.codes,
-                query_codes=searcher.hasher.encode(self.data.queries),
-            )
-            row.set_score("map", score, self._level, self._random_state)
-
-
-def chance_recall(k: int, n: int, n_queries: int) -> tuple[float, float]:
-    """Recall@k of a random list, and how far the control may lie from it.
-
-    A query's hits are hypergeometric: mean k*k/n, so recall has the mean k/n and the variance
-    (1 - k/n)**2 / (n - 1). Queries that share neighbours are not independent, so four standard errors of the
-    mean are not enough by themselves: a hundredth, or the expected value itself up to a tenth, is always allowed.
-    """
-    expected = k / n
-    error = (1.0 - expected) / np.sqrt(max(n - 1, 1) * n_queries)
-    return expected, float(max(0.01, min(expected, 0.1), 4.0 * error))
-
-
 def _warnings(
     rows: Sequence[Row],
-    judge: _Judge,
+    judge: Judge,
     repeated: npt.NDArray[np.int64],
     n_queries: int,
     overlap: str,
@@ -391,10 +216,10 @@ def _warnings(
     found = [f"{row.name}: {flag}" for row in rows for flag in row.flags]
     if len(repeated) and overlap == "warn":
         found.append(
-            f"{len(repeated)} of {n_queries} queries are rows of the database: they find themselves, which raises"
-            " recall and precision; hold queries out"
+            f"{len(repeated)} of {n_queries} queries are rows of the database: they find themselves, which"
+            " raises recall and precision; hold queries out"
         )
-    if judge.share_of_ties > 0.01 and judge._ties == "ids":
+    if judge.share_of_ties > 0.01 and judge.recall_ties == "ids":
         found.append(
             f"{judge.share_of_ties:.0%} of the queries have several items at the distance of their"
             f" {k}-th neighbour: recall counts only the ones with the smallest ids; recall_ties='distances'"

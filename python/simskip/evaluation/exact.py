@@ -1,4 +1,4 @@
-"""Exact float distances in NumPy, smaller is nearer: for rankings by label and for ties; not for searching."""
+"""Exact float distances in NumPy, smaller is nearer: for rankings by label and for ties, not for search."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def exact_distance_blocks(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Distances of all database rows to blocks of queries: (first query, (b, n) float32).
 
-    For ``"cosine"`` and ``"dot"`` the negated similarity, for ``"l2"`` the squared distance but for a constant
-    per query: what orders the rows, no more.
+    For ``"cosine"`` and ``"dot"`` the negated similarity, for ``"l2"`` the squared distance but for a
+    constant per query: what orders the rows, no more.
     """
     items = _unit(database) if metric == "cosine" else database
     squares = np.einsum("ij,ij->i", items, items) if metric == "l2" else None

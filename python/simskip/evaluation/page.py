@@ -56,7 +56,9 @@ def _asset(name: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+    # A sentence that begins with a searcher's name keeps the name as the user wrote it.
+    starts = text.startswith(("stay with float", "no verdict"))
+    return (text[:1].upper() + text[1:] if starts else text) + "."
 
 
 def _setting(report: Report) -> str:
@@ -70,9 +72,9 @@ def _setting(report: Report) -> str:
 def _footer(report: Report) -> str:
     about = report.provenance["environment"]
     return (
-        f"simskip {about['simskip']}, {report.provenance['created']}, {about['processor']}, kernels {about['isa']},"
-        f" {report.provenance['search_threads'] or about['threads']} threads. Times change from machine to machine"
-        " and from run to run; ratios say more."
+        f"simskip {about['simskip']}, {report.provenance['created']}, {about['processor']}, kernels"
+        f" {about['isa']}, {report.provenance['search_threads'] or about['threads']} threads. Times change from machine to"
+        " machine and from run to run; ratios say more."
     )
 
 
@@ -109,10 +111,13 @@ def _tables(report: Report) -> str:
     """Two tables, quality and cost: one would be wider than a screen, with the cost out of sight."""
     quality = [column for column in report.columns if column.group not in ("Memory", "Time")]
     cost = [column for column in report.columns if column.group in ("Memory", "Time")]
-    return _table(report, quality, "What is found") + _table(report, cost, "What it takes")
+    measured = [row for row in report.rows if row.kind != "control"]
+    return _table(report, report.rows, quality, "What is found") + _table(
+        report, measured, cost, "What it takes"
+    )
 
 
-def _table(report: Report, columns: Sequence[Column], title: str) -> str:
+def _table(report: Report, rows: Sequence[Row], columns: Sequence[Column], title: str) -> str:
     groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda c: c.group)]
     starts = {
         columns[sum(size for _, size in groups[:i])].key for i in range(len(groups))
@@ -122,13 +127,15 @@ def _table(report: Report, columns: Sequence[Column], title: str) -> str:
         for name, size in groups
     )
     titles = "".join(
-        f'<th scope="col"{_first(column, starts)} title="{escape(column.explanation)}">{escape(column.title)}</th>'
+        f'<th scope="col"{_first(column, starts)} title="{escape(column.explanation)}">'
+        f"{escape(column.title)}</th>"
         for column in columns
     )
-    body = "\n".join(_line(report, row, columns, starts) for row in report.rows)
+    body = "\n".join(_line(report, row, columns, starts) for row in rows)
     return (
         f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0"><table>'
-        f'<caption>{escape(title)}</caption><thead><tr><td class="name"></td>{head}</tr><tr><th class="name" scope="col">Searcher</th>{titles}</tr>'
+        f'<caption>{escape(title)}</caption><thead><tr><td class="name"></td>{head}</tr>'
+        f'<tr><th class="name" scope="col">Searcher</th>{titles}</tr>'
         f"</thead><tbody>\n{body}\n</tbody></table></div>"
     )
 
@@ -199,7 +206,8 @@ def _pictures(shown: Sequence[Shown] | None, k: int) -> str:
     )
     blocks = "\n".join(_query(item) for item in shown)
     return (
-        '<section aria-labelledby="pictures-heading"><h2 id="pictures-heading">Queries and what was found</h2>'
+        '<section aria-labelledby="pictures-heading"><h2 id="pictures-heading">'
+        "Queries and what was found</h2>"
         f"<p>From the lowest recall to the highest, the nearest {len(shown[0].strips[0].items)} each.</p>"
         f"{legend}\n{blocks}\n</section>"
     )
@@ -210,7 +218,8 @@ def _query(shown: Shown) -> str:
     if shown.picture is not None:
         own = f'<img src="{shown.picture}" alt="query {shown.query}">'
     strips = "".join(
-        f'<div class="strip"><p>{escape(strip.name)}<small>{_strip_note(strip.name, strip.recall)}</small></p>'
+        f'<div class="strip"><p>{escape(strip.name)}'
+        f"<small>{_strip_note(strip.name, strip.recall)}</small></p>"
         f"<ol>{''.join(_found(*item) for item in strip.items)}</ol></div>"
         for strip in shown.strips
     )
@@ -242,7 +251,8 @@ def _provenance(report: Report) -> str:
         ("Queries in the database", f"{facts['queries_in_database']:,}"),
         (
             "Verdict's rule",
-            f"lower end of the Recall@{report.k} interval at least {facts['min_recall']:g}, and faster",
+            f"lower end of the Recall@{report.k} interval at least {facts['min_recall']:g}, and at least"
+            f" {facts['min_speedup']:g} times as fast as exact search",
         ),
         ("Intervals", f"{facts['level']:.0%} bootstrap over queries, seed {facts['random_state']}"),
         ("Ties at the k-th distance", f"recall compares {facts['recall_ties']}"),

@@ -1,4 +1,4 @@
-"""Pictures of queries and of what was found, as small data URIs, so that a report can show hits and misses."""
+"""Pictures of queries and of what was found, as data URIs: a report shows hits and misses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Album", "Shown", "Strip", "data_uri"]
 
 IntArray = npt.NDArray[np.int64]
 
-# A side of a thumbnail in pixels; larger ones are scaled down. Sharp on dense displays at the page's 64 to 72 px.
+# A side of a thumbnail in pixels; larger ones are scaled down. Sharp on dense displays at the page's 64 px.
 _SIDE = 128
 _PER_STRIP = 10
 _STRIPS = 4

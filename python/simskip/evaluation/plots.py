@@ -1,4 +1,4 @@
-"""The report's drawings: recall over time, recall over bytes, single-query latencies. No pyplot, no global state."""
+"""The report's drawings: recall over time and over bytes, single-query times. No pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ def _dress(axes: Any) -> None:
 def svg(figure: Any, name: str, description: str) -> str:
     """A figure as an ``<svg>`` element to put into a page.
 
-    Text stays text, colours follow the page's theme, identifiers start with ``name`` (two drawings on one page
-    must not share them), and nothing refers to another document.
+    Text stays text, colours follow the page's theme, identifiers start with ``name`` (two drawings on one
+    page must not share them), and nothing refers to another document.
     """
     matplotlib = require("matplotlib", "report", "Drawing a report")
     buffer = io.StringIO()

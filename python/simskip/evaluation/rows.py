@@ -140,8 +140,9 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
             Column(
                 "map",
                 "mAP",
-                "Mean average precision of the ranking of the whole database by label, expected value over items"
-                " at equal distance. A dash where the search does not rank the whole database." + interval,
+                "Mean average precision of the ranking of the whole database by label, expected value over"
+                " items at equal distance. A dash where the search does not rank the whole database."
+                + interval,
                 _share,
                 True,
                 "Labels",
@@ -165,8 +166,8 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
             Column(
                 "computation_ratio",
                 "Comput. ratio",
-                "Sum of squared bucket sizes over sum of squared class sizes: 1 is ideal, the number of classes"
-                " means that everything has one code.",
+                "Sum of squared bucket sizes over sum of squared class sizes: 1 is ideal, the number of"
+                " classes means that everything has one code.",
                 number,
                 group="Labels",
             ),

@@ -190,7 +190,8 @@ def _check_index(name: str, index: Any, data: Data) -> None:
         raise ValueError(f"searchers[{name!r}] must have a length: the number of items it holds") from None
     if size != len(data.database):
         raise ValueError(
-            f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database, got {size} items"
+            f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database,"
+            f" got {size} items"
         )
 
 

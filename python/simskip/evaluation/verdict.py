@@ -3,8 +3,9 @@
 The rule, in order:
 
 1. If the control (shuffled codes) does not score about k/n, no row can be believed: "no verdict: ...".
-2. A row *qualifies* if the lower end of its Recall@k interval is at least ``min_recall``, it is faster than exact
-   float search both for single queries and in batches, and it is not exact search in disguise.
+2. A row *qualifies* if the lower end of its Recall@k interval is at least ``min_recall``, it is at least
+   ``min_speedup`` times as fast as exact float search both for single queries and in batches (a tenth more is
+   noise), and it is not exact search in disguise.
 3. Of the rows that qualify the fastest wins (the smaller of its two speed ratios); among equals the higher
    recall, then the order given.
 4. If none qualifies: "stay with float", and what the row with the highest recall lacks.
@@ -33,7 +34,7 @@ class Verdict:
         return self.sentence
 
 
-def decide(rows: Sequence[Row], k: int, min_recall: float) -> Verdict:
+def decide(rows: Sequence[Row], k: int, min_recall: float, min_speedup: float = 1.1) -> Verdict:
     """Apply the rule of this module's docstring to the rows of a report."""
     for row in rows:
         if row.kind == "control" and row.flags:
@@ -44,7 +45,7 @@ def decide(rows: Sequence[Row], k: int, min_recall: float) -> Verdict:
     key = f"recall@{k}"
     named = len(candidates) > 1
     qualified = [
-        row for row in candidates if row.get(f"{key} low") >= min_recall and row.get("speedup") > 1.0
+        row for row in candidates if row.get(f"{key} low") >= min_recall and row.get("speedup") >= min_speedup
     ]
     if qualified:
         best = max(
@@ -59,7 +60,7 @@ def decide(rows: Sequence[Row], k: int, min_recall: float) -> Verdict:
     elif low < min_recall:
         lack = f"below the {min_recall:g} asked for"
     else:
-        lack = f"but is not faster than exact search ({speed_text(best.get('speedup'))})"
+        lack = f"but is only {speed_text(best.get('speedup'))} as fast as exact search"
     return Verdict(f"stay with float: {reached}, {lack}", False, best.name)
 
 
