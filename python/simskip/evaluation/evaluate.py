@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ def evaluate(
     The first row is always exact search; the last is a control whose codes are shuffled. It must score about
     k/n. If it does not, the data or the evaluation is broken and there is no verdict.
 
-    mAP is computed where a row ranks the whole database: exact search and Hamming order. Reranked, asymmetric
-    and foreign rows order a few candidates only and have none.
+    mAP is computed where a row ranks the whole database: exact search, Hamming order and asymmetric order.
+    Reranked rows and foreign indexes order a few candidates only and have none.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def evaluate(
     rows = [judge.exact_row(), *(judge.row(searcher) for searcher in prepared)]
     everyone = [exact, *prepared]
     timings = measure(
-        {searcher.name: (lambda q, searcher=searcher: searcher.raw(q, k)) for searcher in everyone},
+        {searcher.name: partial(searcher.raw, k=k) for searcher in everyone},
         Q,
         single_queries=latency_queries,
         repetitions=repetitions,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ..codes import unpack
 from ..hashing.health import code_health
 from ..index import HammingIndex
 from .exact import distances_to, exact_distance_blocks
@@ -58,14 +59,8 @@ class Judge:
         for j in self.ks:
             row.values[f"recall@{j}"] = 1.0  # by definition; there is nothing to estimate
         self._label_scores(row, self._list.ids[:, : self.k])
-        if self._labels is not None and self._query_labels is not None:
-            values: list[float] = []
-            for start, block in exact_distance_blocks(
-                self.data.queries, self.data.database, self.data.metric
-            ):
-                part = np.asarray(self._query_labels)[start : start + len(block)]
-                values += mean_average_precision(part, self._labels, distances=block).values.tolist()
-            row.set_score("map", Score(values), self._level, self._random_state)
+        if self._labels is not None:
+            self._set_map(row, exact_distance_blocks(self.data.queries, self.data.database, self.data.metric))
         return row
 
     def row(self, searcher: Searcher) -> Row:
@@ -152,6 +147,14 @@ class Judge:
     def _true_distances(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         return distances_to(self.data.queries, self.data.database, ids, self.data.metric)
 
+    def _set_map(self, row: Row, blocks: Iterator[tuple[int, npt.NDArray[np.float32]]]) -> None:
+        assert self._labels is not None
+        values: list[float] = []
+        for start, block in blocks:
+            part = np.asarray(self._query_labels)[start : start + len(block)]
+            values += mean_average_precision(part, self._labels, distances=block).values.tolist()
+        row.set_score("map", Score(values), self._level, self._random_state)
+
     def _label_scores(self, row: Row, ids: npt.NDArray[np.int64]) -> None:
         if self._labels is None or self._query_labels is None:
             return
@@ -170,14 +173,18 @@ class Judge:
                 row.values[key] = float(value)
         if health.collapsed:
             row.flags.append(health.diagnosis)
-        if searcher.kind == "codes" and self._labels is not None and self._query_labels is not None:
+        if self._labels is None or self._query_labels is None:
+            return
+        if searcher.kind == "codes":
+            query_codes = searcher.hasher.encode(self.data.queries)
             score = mean_average_precision(
-                self._query_labels,
-                self._labels,
-                codes=searcher.codes,
-                query_codes=searcher.hasher.encode(self.data.queries),
+                self._query_labels, self._labels, codes=searcher.codes, query_codes=query_codes
             )
             row.set_score("map", score, self._level, self._random_state)
+        elif searcher.kind == "asymmetric":
+            outputs = searcher.hasher.project(self.data.queries)
+            signs = unpack(searcher.codes).astype(np.float32) * 2 - 1
+            self._set_map(row, exact_distance_blocks(outputs, signs, "dot"))
 
 
 def chance_recall(k: int, n: int, n_queries: int) -> tuple[float, float]:

@@ -73,8 +73,8 @@ def _footer(report: Report) -> str:
     about = report.provenance["environment"]
     return (
         f"simskip {about['simskip']}, {report.provenance['created']}, {about['processor']}, kernels"
-        f" {about['isa']}, {report.provenance['search_threads'] or about['threads']} threads. Times change from machine to"
-        " machine and from run to run; ratios say more."
+        f" {about['isa']}, {report.provenance['search_threads'] or about['threads']} threads."
+        " Times change from machine to machine and from run to run; ratios say more."
     )
 
 

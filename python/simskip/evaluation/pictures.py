@@ -79,7 +79,7 @@ class Album:
     ) -> list[Shown]:
         """Choose queries from the worst to the best recall of row ``best`` and collect their pictures."""
         names = list(recall)
-        judge = best if best in recall else names[0]
+        judge = best if best is not None and best in recall else names[0]
         chosen = [judge, *(name for name in names if name != judge)][: _STRIPS - 1]
         shown_names = ["exact", *(name for name in names if name in chosen)]
         ranked = np.argsort(recall[judge], kind="stable")

@@ -168,11 +168,23 @@ def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]
         )
     if hasattr(thing, "search"):
         _check_index(name, thing, data)
-    elif not hasattr(thing, "encode"):
+    elif hasattr(thing, "encode"):
+        _check_hasher(name, thing, data)
+    else:
         raise ValueError(
             f"searchers[{name!r}] must be a hasher (encode) or an index (search), got {type(thing).__name__}"
         )
     return name, thing, options
+
+
+def _check_hasher(name: str, hasher: Any, data: Data) -> None:
+    dim = getattr(hasher, "dim_", None)
+    if dim is None:
+        raise ValueError(f"searchers[{name!r}] must be a fitted hasher, got {hasher!r}: call fit(X) first")
+    if dim != data.database.shape[1]:
+        raise ValueError(
+            f"searchers[{name!r}] must be fitted to {data.database.shape[1]} dimensions, got {dim}"
+        )
 
 
 def _check_index(name: str, index: Any, data: Data) -> None:
