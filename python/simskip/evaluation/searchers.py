@@ -245,7 +245,7 @@ def _build(
         data=data,
         options=_with_threads(options, threads),
         build_seconds=seconds,
-        bytes_per_item=index.nbytes_codes / len(data.database),
+        bytes_per_item=codes.nbytes / len(codes),
         hasher=index.hasher,
         codes=codes,
         codes_sha256=built[id(thing)][2],
