@@ -91,9 +91,7 @@ def test_folders_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_flushes_file_before_renaming_and_folder_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flushes_file_before_renaming_and_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, os.replace
 

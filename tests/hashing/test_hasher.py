@@ -247,10 +247,7 @@ def test_scikit_learn_manners(hasher: Hasher, X: np.ndarray) -> None:
 
 def test_repr() -> None:
     assert repr(RandomHash(8)) == "RandomHash(8) (not fitted)"
-    assert (
-        repr(PCAHash(8, rotation=None, random_state=3))
-        == "PCAHash(8, rotation=None, random_state=3) (not fitted)"
-    )
+    assert repr(PCAHash(8, rotation=None, random_state=3)) == "PCAHash(8, rotation=None, random_state=3) (not fitted)"
 
 
 def file_of(X: np.ndarray, **changes: str) -> bytes:
@@ -273,9 +270,7 @@ def file_of(X: np.ndarray, **changes: str) -> bytes:
         ({"health": "{}"}, "do not make a RandomHash"),
     ],
 )
-def test_files_that_are_no_hasher(
-    X: np.ndarray, tmp_path: Path, changes: dict[str, str], message: str
-) -> None:
+def test_files_that_are_no_hasher(X: np.ndarray, tmp_path: Path, changes: dict[str, str], message: str) -> None:
     path = tmp_path / "h"
     path.write_bytes(file_of(X, **changes))
     with pytest.raises(FormatError, match=message) as error:

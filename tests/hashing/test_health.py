@@ -37,9 +37,7 @@ def test_against_the_definitions(data: tuple[np.ndarray, list]) -> None:
     assert health.largest_bucket == pytest.approx(max(buckets.values()) / n)
     assert health.computation == pytest.approx(sum(size**2 for size in buckets.values()) / n**2)
 
-    classes = {
-        label: Counter(k for k, lab in zip(keys, labels, strict=True) if lab == label) for label in labels
-    }
+    classes = {label: Counter(k for k, lab in zip(keys, labels, strict=True) if lab == label) for label in labels}
     expected = np.mean([max(c.values()) / sum(c.values()) for c in classes.values()])
     assert health.coverage == pytest.approx(expected)
     assert coverage(codes, labels) == health.coverage
@@ -84,9 +82,7 @@ def test_random_codes_are_healthy() -> None:
             assert health.bit_correlation < 0.05
 
 
-def class_codes(
-    assignment: list[int], n_bits: int = 16, per_class: int = 30
-) -> tuple[simskip.Codes, np.ndarray]:
+def class_codes(assignment: list[int], n_bits: int = 16, per_class: int = 30) -> tuple[simskip.Codes, np.ndarray]:
     centres = np.random.default_rng(1).random((16, n_bits)) < 0.5
     labels = np.repeat(np.arange(len(assignment)), per_class)
     return make(centres[np.asarray(assignment)[labels]]), labels
@@ -165,9 +161,7 @@ def test_big_tables_are_sampled() -> None:
     bits = np.random.default_rng(0).random((9000, 4)) < 0.5
     bits = np.concatenate([bits, bits], axis=1)
     health = code_health(make(bits))
-    assert health.bit_correlation == pytest.approx(
-        1 / 7, abs=0.03
-    )  # each bit has one twin among seven others
+    assert health.bit_correlation == pytest.approx(1 / 7, abs=0.03)  # each bit has one twin among seven others
 
 
 @pytest.mark.parametrize("function", [code_health, coverage, computation_ratio])

@@ -56,9 +56,7 @@ def test_gaussian_is_standard_normal() -> None:
     assert abs(values.mean()) < 0.02
     assert abs(values.std() - 1) < 0.02
     for x in (-2.0, -1.0, 0.0, 0.5, 1.5):
-        assert np.searchsorted(values, x) / len(values) == pytest.approx(
-            (1 + erf(x / sqrt(2))) / 2, abs=0.006
-        )
+        assert np.searchsorted(values, x) / len(values) == pytest.approx((1 + erf(x / sqrt(2))) / 2, abs=0.006)
     neighbours = _core.gaussian(5, 1000, 100).reshape(-1)
     assert abs(np.corrcoef(neighbours[:-1], neighbours[1:])[0, 1]) < 0.02
 
@@ -361,9 +359,7 @@ print(*[h.fit(X).fingerprint for h in (RandomHash(64), PCAHash(32), PCAHash(32, 
 def test_same_seed_same_bytes_in_another_process() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     outputs = {
-        subprocess.run(
-            [sys.executable, "-c", FIT], env=environment, capture_output=True, check=True, text=True
-        ).stdout
+        subprocess.run([sys.executable, "-c", FIT], env=environment, capture_output=True, check=True, text=True).stdout
         for _ in range(2)
     }
     assert len(outputs) == 1

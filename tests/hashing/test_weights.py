@@ -18,16 +18,12 @@ arrays = hnp.arrays(
     st.sampled_from(DTYPES).map(np.dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 )
 tables = st.dictionaries(st.text(max_size=6).filter(lambda name: name != "__metadata__"), arrays, max_size=4)
-texts = st.dictionaries(
-    st.text(max_size=6).filter(lambda key: "simskip" not in key), st.text(max_size=9), max_size=3
-)
+texts = st.dictionaries(st.text(max_size=6).filter(lambda key: "simskip" not in key), st.text(max_size=9), max_size=3)
 
 
 def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(
-        a[name].dtype == b[name].dtype
-        and a[name].shape == b[name].shape
-        and a[name].tobytes() == b[name].tobytes()
+        a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and a[name].tobytes() == b[name].tobytes()
         for name in a
     )
 
@@ -74,9 +70,7 @@ def test_files_on_disk(tmp_path: Path) -> None:
     assert metadata == {"k": "v"}
     with safetensors.safe_open(path, "numpy") as file:
         assert file.metadata()["k"] == "v"
-    assert weights.to_bytes(tensors, {"k": "v"}) == weights.to_bytes(
-        dict(reversed(tensors.items())), {"k": "v"}
-    )
+    assert weights.to_bytes(tensors, {"k": "v"}) == weights.to_bytes(dict(reversed(tensors.items())), {"k": "v"})
 
 
 def test_other_byte_orders_are_converted() -> None:

@@ -44,13 +44,9 @@ def decide(rows: Sequence[Row], k: int, min_recall: float, min_speedup: float = 
         return Verdict("no verdict: every searcher is exact search by another name", False, None)
     key = f"recall@{k}"
     named = len(candidates) > 1
-    qualified = [
-        row for row in candidates if row.get(f"{key} low") >= min_recall and row.get("speedup") >= min_speedup
-    ]
+    qualified = [row for row in candidates if row.get(f"{key} low") >= min_recall and row.get("speedup") >= min_speedup]
     if qualified:
-        best = max(
-            qualified, key=lambda row: (row.get("speedup"), row.get(key))
-        )  # max keeps the first of equals
+        best = max(qualified, key=lambda row: (row.get("speedup"), row.get(key)))  # max keeps the first of equals
         return Verdict(f"{_subject(best, named)}: {_recall(best, k)}{_gains(best)}", True, best.name)
     best = max(candidates, key=lambda row: row.get(key))
     reached = f"{_subject(best, named)} reaches {_recall(best, k)}"

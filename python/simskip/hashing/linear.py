@@ -197,9 +197,7 @@ class PCAHash(Hasher):
         losses: list[float] = []
         if self.rotation == "itq":
             step = -(-len(X) // _ITQ_ROWS)
-            rotation, losses = _itq(
-                _components(X[::step], mean, axes / np.sqrt(variances[:kept].mean())), rotation
-            )
+            rotation, losses = _itq(_components(X[::step], mean, axes / np.sqrt(variances[:kept].mean())), rotation)
         self.mean_ = mean.astype(np.float32)
         self.weights_ = (axes @ rotation).astype(np.float32)
         self.explained_variance_ratio_ = variances[:kept] / total
