@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "Native core of simskip: packing, exact search, linear hashers. No torch.";
   simskip::bindings::register_cpu(m);
   simskip::bindings::register_codes(m);
+  simskip::bindings::register_linear(m);
 }

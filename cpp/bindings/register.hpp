@@ -7,5 +7,6 @@ namespace simskip::bindings {
 
 void register_cpu(pybind11::module_& m);
 void register_codes(pybind11::module_& m);
+void register_linear(pybind11::module_& m);
 
 }  // namespace simskip::bindings

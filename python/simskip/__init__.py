@@ -6,8 +6,22 @@ from . import cpu
 from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
+from .hashing import Hasher, PCAHash, RandomHash, load_hasher
 
-__all__ = ["CollapseWarning", "Codes", "FormatError", "__version__", "cpu", "pack", "set_threads", "unpack"]
+__all__ = [
+    "Codes",
+    "CollapseWarning",
+    "FormatError",
+    "Hasher",
+    "PCAHash",
+    "RandomHash",
+    "__version__",
+    "cpu",
+    "load_hasher",
+    "pack",
+    "set_threads",
+    "unpack",
+]
 
 
 def __getattr__(name: str) -> str:

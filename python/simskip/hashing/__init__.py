@@ -1,0 +1,17 @@
+"""Hashers: vectors -> codes, and the health of codes."""
+
+from .hasher import Hasher, hasher_from_bytes, load_hasher
+from .health import CodeHealth, code_health, computation_ratio, coverage
+from .linear import PCAHash, RandomHash
+
+__all__ = [
+    "CodeHealth",
+    "Hasher",
+    "PCAHash",
+    "RandomHash",
+    "code_health",
+    "computation_ratio",
+    "coverage",
+    "hasher_from_bytes",
+    "load_hasher",
+]

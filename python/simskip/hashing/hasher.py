@@ -1,0 +1,411 @@
+"""Hasher: what turns vectors into codes. The manners of all hashers, and how they are saved and loaded."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import validation
+from ..codes import Codes, pack
+from ..errors import CollapseWarning, FormatError
+from ..files import atomic_write
+from . import weights
+from .health import CodeHealth, code_health
+
+__all__ = ["Hasher", "hasher_from_bytes", "load_hasher"]
+
+FloatMatrix = npt.NDArray[np.float32]
+_Self = TypeVar("_Self", bound="Hasher")
+
+FORMAT = "simskip-hasher"
+FORMAT_VERSION = 1
+
+# Floats of one block's input and output together: 16 MiB, about what stays in the caches of two cores.
+_BLOCK_FLOATS = 1 << 22
+
+_REGISTRY: dict[str, type[Hasher]] = {}
+
+
+class Hasher(abc.ABC):
+    """Base class of all hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
+
+    Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt
+    attributes end in ``_``, ``fit`` returns ``self``.
+
+    Parameters
+    ----------
+    n_bits : int
+        Bits of a code, 1 to 4096.
+
+    Attributes
+    ----------
+    dim_ : int
+        Columns of the vectors it was fitted to.
+    health_ : CodeHealth
+        Health of the codes of the training rows.
+
+    Notes
+    -----
+    A subclass has an ``__init__`` that stores its parameters and supplies four methods:
+
+    * ``_fit(X, y, progress, callbacks)``: learn from the checked (n, d) float32 ``X``; set learnt attributes
+      last, so that an error leaves the hasher as it was.
+    * ``_project(X)``: (n, d) -> (n, n_bits) float32, from learnt attributes only, safe to call from several
+      threads.
+    * ``_state()``: ``(params, tensors)``, the JSON-ready parameters and the arrays that make it what it is.
+    * ``_from_state(params, tensors)``: classmethod, the inverse; ``ValueError`` or ``KeyError`` if they do
+      not fit.
+
+    It is registered under its class name, which saved files hold. Files and pickles carry ``dim_`` and
+    ``health_`` for it.
+    """
+
+    n_bits: int
+
+    _min_rows: ClassVar[int] = 2
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not inspect.isabstract(cls):
+            _REGISTRY[cls.__name__] = cls
+
+    # What subclasses supply.
+
+    @abc.abstractmethod
+    def _fit(
+        self,
+        X: FloatMatrix,
+        y: npt.NDArray[Any] | None,
+        progress: bool,
+        callbacks: Iterable[Callable[..., Any]],
+    ) -> None: ...
+
+    @abc.abstractmethod
+    def _project(self, X: FloatMatrix) -> FloatMatrix: ...
+
+    @abc.abstractmethod
+    def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]: ...
+
+    @classmethod
+    @abc.abstractmethod
+    def _from_state(
+        cls: type[_Self], params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]
+    ) -> _Self: ...
+
+    # What users call.
+
+    def fit(
+        self: _Self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        progress: bool = True,
+        callbacks: Iterable[Callable[..., Any]] = (),
+    ) -> _Self:
+        """Learn from vectors.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Finite numbers; used as float32.
+        y : (n,) array of int or str, optional
+            Class labels. Hashers that learn without labels use them for ``health_`` only.
+        progress : bool
+            Show a progress bar if training takes epochs.
+        callbacks : iterable of callables
+            Called after each epoch by hashers that train in epochs.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters, ``X`` or ``y`` that do not fit.
+
+        Warns
+        -----
+        CollapseWarning
+            If the training rows' codes have fallen together (``health_.collapsed``).
+        """
+        validation.bit_count(self.n_bits)
+        X = validation.matrix(X, "X", min_rows=self._min_rows)
+        y = None if y is None else validation.labels(y, "y", len(X))
+        self._fit(X, y, progress=progress, callbacks=callbacks)
+        self.dim_ = X.shape[1]
+        self.health_ = code_health(self._encode(X), y)
+        if self.health_.collapsed:
+            warnings.warn(f"{self!r}: {self.health_.diagnosis}", CollapseWarning, stacklevel=2)
+        return self
+
+    def project(self, X: npt.ArrayLike) -> FloatMatrix:
+        """The real outputs whose signs are the code.
+
+        Parameters
+        ----------
+        X : (n, dim_) array
+            Finite numbers; n may be 0.
+
+        Returns
+        -------
+        (n, n_bits) float32 array
+            A bit is 1 where the output is > 0; the size says how sure the bit is.
+
+        Raises
+        ------
+        ValueError
+            If not fitted yet, or ``X`` has a wrong shape or holds NaN or infinity.
+        """
+        rows = self._check_input(X)
+        X = validation.matrix(rows, "X", min_rows=0)
+        outputs = np.empty((len(X), self.n_bits), np.float32)
+        start = 0
+        for block in self._blocks(X):
+            outputs[start : start + len(block)] = self._project(block)
+            start += len(block)
+        return outputs
+
+    def encode(self, X: npt.ArrayLike) -> Codes:
+        """The codes of vectors: ``pack(project(X))``, in blocks of rows, so that memory stays bounded.
+
+        Parameters
+        ----------
+        X : (n, dim_) array
+            Finite numbers; n may be 0. A memory-mapped array is read block by block.
+
+        Returns
+        -------
+        Codes
+            n codes of ``n_bits`` bits.
+
+        Raises
+        ------
+        ValueError
+            As ``project``.
+
+        Notes
+        -----
+        The same rows give the same codes on the same machine. Split into other blocks, an output within
+        rounding (about 1e-6 of its scale) of 0 may fall on the other side.
+        """
+        return self._encode(self._check_input(X))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted hasher as a safetensors file with checksums, atomically; ``load_hasher`` reads it.
+
+        Raises
+        ------
+        ValueError
+            If not fitted yet.
+        OSError
+            If the file cannot be written.
+        """
+        content = self.to_bytes()
+        with atomic_write(path) as file:
+            file.write(content)
+
+    def to_bytes(self) -> bytes:
+        """The content of ``save``'s file, for storing a hasher elsewhere; ``hasher_from_bytes`` reads it."""
+        self._check_fitted()
+        params, tensors = self._state()
+        from .. import __version__
+
+        return weights.to_bytes(
+            tensors,
+            {
+                "format": FORMAT,
+                "format_version": str(FORMAT_VERSION),
+                "class": type(self).__name__,
+                "parameters": _json(params),
+                "dim": str(self.dim_),
+                "health": json.dumps(self.health_.as_dict()),
+                "simskip_version": __version__,
+            },
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits of class, parameters and weights: equal fingerprints give equal codes.
+
+        Codes and hashers travel apart; an index that stores it can refuse a hasher of another model.
+        """
+        self._check_fitted()
+        params, tensors = self._state()
+        digest = hashlib.blake2b(digest_size=16)
+        # Every part is preceded by its length, so that no two different states give the same bytes.
+        parts: list[bytes] = [type(self).__name__.encode(), _json(params).encode()]
+        for name in sorted(tensors):
+            array = np.asarray(tensors[name])
+            array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+            parts += [name.encode(), array.dtype.str.encode(), repr(array.shape).encode(), array.tobytes()]
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        return digest.hexdigest()
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters of ``__init__`` and their values, as scikit-learn asks for them."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self: _Self, **params: Any) -> _Self:
+        """Set parameters of ``__init__``; the hasher must be fitted again afterwards."""
+        names = self._parameter_names()
+        for name in params:
+            validation.choice(name, "the parameter", tuple(names))
+        for name, value in params.items():
+            setattr(self, name, value)
+        if params:
+            for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+                delattr(self, name)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        shown = [
+            repr(value) if name == "n_bits" else f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if name == "n_bits" or not _same(value, defaults[name].default)
+        ]
+        state = f" fitted to {self.dim_} dimensions" if self._fitted else " (not fitted)"
+        return f"{type(self).__name__}({', '.join(shown)}){state}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Fitted hashers travel as their file's bytes: nothing native, checked again on arrival.
+        if self._fitted:
+            return _restore, (type(self), self.to_bytes())
+        return _unfitted, (type(self), self.get_params(deep=False))
+
+    # Shared machinery.
+
+    @property
+    def _fitted(self) -> bool:
+        return hasattr(self, "dim_")
+
+    def _check_fitted(self) -> None:
+        if not self._fitted:
+            raise ValueError(f"{type(self).__name__} is not fitted yet: call fit(X) first")
+
+    def _check_input(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """``X`` as an array of shape (n, dim_), values unchecked."""
+        self._check_fitted()
+        rows = np.asarray(X)
+        if rows.ndim == 2 and rows.shape[1] != self.dim_:
+            raise ValueError(
+                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was fitted to, "
+                f"got shape {rows.shape}"
+            )
+        if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+            validation.matrix(rows, "X", min_rows=0)  # says what is wrong
+        return rows
+
+    def _encode(self, rows: npt.NDArray[Any]) -> Codes:
+        blocks: list[npt.NDArray[np.uint8]] = []
+        for block in self._blocks(rows):
+            try:
+                X = validation.matrix(block, "X", min_rows=0)
+            except ValueError:
+                validation.matrix(
+                    rows, "X", min_rows=0
+                )  # the same complaint with the row's number in all of X
+                raise
+            blocks.append(pack(np.ascontiguousarray(self._project(X), dtype=np.float32)).data)
+        if not blocks:
+            return Codes(np.zeros((0, (self.n_bits + 7) // 8), np.uint8), self.n_bits)
+        return Codes(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), self.n_bits)
+
+    def _blocks(self, rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        step = max(1, _BLOCK_FLOATS // (rows.shape[1] + self.n_bits))
+        return (rows[start : start + step] for start in range(0, len(rows), step))
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+
+def load_hasher(path: str | os.PathLike[str]) -> Hasher:
+    """Read a hasher that ``Hasher.save`` wrote. Needs NumPy only, whatever it was trained with.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Hasher
+        Fitted; gives the same codes as the one that was saved.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, cut short, of another kind, of a newer format, or of a class that is not known
+        here.
+    OSError
+        If it cannot be opened.
+
+    Examples
+    --------
+    >>> import numpy as np, os, tempfile, simskip
+    >>> X = np.random.default_rng(0).standard_normal((100, 16)).astype(np.float32)
+    >>> hasher = simskip.RandomHash(32).fit(X)
+    >>> path = os.path.join(tempfile.mkdtemp(), "hasher.safetensors")
+    >>> hasher.save(path)
+    >>> simskip.load_hasher(path).encode(X) == hasher.encode(X)
+    True
+    """
+    tensors, metadata = weights.read_weights(path)
+    return _build(tensors, metadata, os.fspath(path))
+
+
+def hasher_from_bytes(content: bytes, where: str = "hasher") -> Hasher:
+    """``load_hasher`` for the bytes of ``Hasher.to_bytes``; ``where`` names them in errors."""
+    return _build(*weights.from_bytes(content, where), where)
+
+
+def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], where: str) -> Hasher:
+    if metadata.get("format") != FORMAT:
+        raise FormatError(f"{where}: not a hasher: its metadata say format {metadata.get('format')!r}")
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        raise FormatError(
+            f"{where}: hasher format version {metadata.get('format_version')!r}, this simskip reads {FORMAT_VERSION}; "
+            f"it was written by simskip {metadata.get('simskip_version')}"
+        )
+    name = metadata.get("class", "")
+    if name not in _REGISTRY:
+        known = ", ".join(sorted(_REGISTRY))
+        raise FormatError(
+            f"{where}: unknown hasher class {name!r} (known: {known}); import the module that defines it"
+        )
+    try:
+        hasher = _REGISTRY[name]._from_state(json.loads(metadata["parameters"]), tensors)
+        hasher.dim_ = int(metadata["dim"])
+        hasher.health_ = CodeHealth.from_dict(json.loads(metadata["health"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{where}: parameters or tensors do not make a {name}: {error!r}") from error
+    return hasher
+
+
+def _json(params: dict[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+def _restore(cls: type[Hasher], content: bytes) -> Hasher:
+    # Naming the class made pickle import the module that registers it.
+    return hasher_from_bytes(content, f"pickled {cls.__name__}")
+
+
+def _unfitted(cls: type[_Self], params: dict[str, Any]) -> _Self:
+    return cls(**params)
