@@ -9,16 +9,9 @@
 namespace simskip {
 namespace {
 
-bool runs_here(const kernels::Kernels& k) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-#endif
-  return k.runs_here();
-}
-
 const kernels::Kernels* find(const std::string& name) {
-  for (const kernels::Kernels* k : kernels::compiled())
-    if (name == k->isa && runs_here(*k)) return k;
+  for (const kernels::Candidate& candidate : kernels::compiled())
+    if (name == candidate.kernels->isa && candidate.runs_here()) return candidate.kernels;
   return nullptr;
 }
 
@@ -31,8 +24,8 @@ std::string names(const std::vector<std::string>& isas) {
 const kernels::Kernels* choose() {
   if (const char* wish = std::getenv("SIMSKIP_ISA"); wish && *wish) {
     if (const kernels::Kernels* k = find(wish)) return k;
-    throw std::runtime_error("SIMSKIP_ISA=" + std::string(wish) +
-                             " cannot be used: this machine and build run " + names(available_isas()));
+    throw std::runtime_error("SIMSKIP_ISA=" + std::string(wish) + " cannot be used: this machine and build run " +
+                             names(available_isas()));
   }
   return find(available_isas().front());
 }
@@ -43,12 +36,13 @@ std::atomic<const kernels::Kernels*> active{nullptr};
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> isas;
-  for (const kernels::Kernels* k : kernels::compiled())
-    if (runs_here(*k)) isas.emplace_back(k->isa);
+  for (const kernels::Candidate& candidate : kernels::compiled())
+    if (candidate.runs_here()) isas.emplace_back(candidate.kernels->isa);
   return isas;
 }
 
 namespace kernels {
+
 const Kernels& in_use() {
   const Kernels* k = active.load(std::memory_order_acquire);
   if (!k) {
@@ -58,6 +52,7 @@ const Kernels& in_use() {
   }
   return *k;
 }
+
 }  // namespace kernels
 
 std::string active_isa() { return kernels::in_use().isa; }

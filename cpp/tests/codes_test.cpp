@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "simskip/codes.hpp"
+
+#include <gtest/gtest.h>
 
 TEST(Codes, SizesRoundUp) {
   EXPECT_EQ(simskip::bytes_per_code(9), 2u);

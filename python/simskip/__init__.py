@@ -7,14 +7,18 @@ from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
 from .hashing import Hasher, PCAHash, RandomHash, load_hasher
+from .index import HammingIndex, SimilarityIndex, VectorIndex
 
 __all__ = [
     "Codes",
     "CollapseWarning",
     "FormatError",
+    "HammingIndex",
     "Hasher",
     "PCAHash",
     "RandomHash",
+    "SimilarityIndex",
+    "VectorIndex",
     "__version__",
     "cpu",
     "load_hasher",

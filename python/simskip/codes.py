@@ -196,7 +196,9 @@ def require_codes(value: Any, name: str, n_bits: int | None = None) -> Codes:
     return value
 
 
-_REVERSED_BITS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little")[:, 0]
+_REVERSED_BITS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little")[
+    :, 0
+]
 
 
 def _byte_rows(array: Any, n_bits: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:

@@ -7,14 +7,14 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = ["atomic_write"]
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BufferedRandom]:
     """Open a temporary file that replaces ``path`` when the block ends without an error.
 
     The temporary file lies in the same folder (a rename is atomic only within one file system), is flushed to
@@ -54,11 +54,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise IsADirectoryError(f"cannot write a file over the folder {target}")
     # Not tempfile.mkstemp: its 0600 would not follow the umask.
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    file = open(temporary, "x+b")  # noqa: SIM115 (closed below)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        with file:
             _keep_mode(file.fileno(), target)
-            yield _Named(file, str(temporary))  # type: ignore[misc]
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -67,17 +67,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     _sync_folder(target.parent)
-
-
-class _Named:
-    """A file object whose ``name`` is a path (one made from a descriptor says a number)."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self.name = name
-
-    def __getattr__(self, attribute: str) -> object:
-        return getattr(self._file, attribute)
 
 
 def _keep_mode(descriptor: int, target: Path) -> None:

@@ -35,7 +35,7 @@ def matrix(value: Any, name: str, *, dim: int | None = None, min_rows: int = 1) 
     if dim is not None and array.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} columns, got shape {_shape(array)}")
     if array.shape[0] < min_rows:
-        raise ValueError(f"{name} must have at least {min_rows} row{'s'[:min_rows > 1]}, got shape {_shape(array)}")
+        raise ValueError(f"{name} must have at least {min_rows} row{'s'[: min_rows > 1]}, got shape {_shape(array)}")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
     # A sum is non-finite if any term is; only then look for the place (a full boolean mask is slow).

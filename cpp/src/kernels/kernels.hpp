@@ -1,52 +1,59 @@
 // The border between the core and the per-instruction-set files. Those are compiled with -m flags, so this
-// header (and everything they include) holds no code: plain structs, pointers and integers.
+// header (and everything they include) holds no code that the linker could share: plain structs and pointers.
 #pragma once
 
 #include <cstdint>
 
 namespace simskip::kernels {
 
-// One query's nearest rows so far, in a buffer owned by the caller.
+// One query's nearest rows so far, in a buffer that the caller owns.
 struct Hits {
-  std::uint32_t* rows;
-  std::uint16_t* distances;
-  std::uint32_t count;
-  std::uint32_t threshold;         // only distances below it are wanted
-  std::uint32_t full;              // at this count `tighten` is called; hits_per_step slots lie behind it
-  const std::uint64_t* allowed;    // bit per row, or null: every row
-  void (*tighten)(Hits*);          // drops what cannot be among the nearest, lowers `threshold`
+  std::uint32_t* rows = nullptr;
+  std::uint16_t* distances = nullptr;
+  std::uint32_t count = 0;
+  std::uint32_t threshold = 0;             // only distances below it are wanted
+  std::uint32_t full = 0;                  // at this count `tighten` is called; rows_per_step slots lie behind it
+  const std::uint64_t* allowed = nullptr;  // a bit per row, or null: every row
+  void (*tighten)(Hits*) = nullptr;        // makes room: drops rows, lowers the threshold, or grows the buffer
 };
-
-// Most rows that one step of a scan can append to a Hits.
-inline constexpr std::uint32_t hits_per_step = 64;
 
 // Rows stand in blocks of 8, word-planar: word w of row i is blocks[(i / 8 * words + w) * 8 + i % 8].
 inline constexpr std::uint32_t rows_per_block = 8;
+// Storage is padded to a multiple of this, and no step of a scan looks at more rows at once.
+inline constexpr std::uint32_t rows_per_step = 64;
 
 struct Scan {
   const std::uint64_t* blocks;  // 64-byte aligned
   std::uint32_t words;          // per code
-  std::uint32_t begin, end;     // rows, multiples of 64 (blocks are padded up to there)
+  std::uint32_t begin, end;     // rows; multiples of rows_per_step
   std::uint32_t n_rows;         // rows from here on are padding
 };
 
 struct Kernels {
   const char* isa;
-  bool (*runs_here)();
-  // Appends to hits[q] every row of the scan nearer to queries[q] than hits[q]->threshold, in row order.
+  // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
+  // Sums in double over 16 interleaved partial sums, always added up in the same order: every instruction set
+  // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
+  double (*dot)(const float* a, const float* b, std::uint32_t dim);
+  double (*squared_l2)(const float* a, const float* b, std::uint32_t dim);
 };
 
+// A kernel set and whether this processor (and its operating system) runs it.
+struct Candidate {
+  const Kernels* kernels;
+  bool (*runs_here)();
+};
+struct Candidates {
+  const Candidate* first;
+  const Candidate* last;
+  const Candidate* begin() const { return first; }
+  const Candidate* end() const { return last; }
+};
 // All that were compiled in, best first, the baseline last.
-struct Compiled {
-  const Kernels* const* first;
-  const Kernels* const* last;
-  const Kernels* const* begin() const { return first; }
-  const Kernels* const* end() const { return last; }
-};
-Compiled compiled();
+Candidates compiled();
 
-// The one that serves searches (see isa.hpp).
+// The set that serves calls now (see isa.hpp).
 const Kernels& in_use();
 
 }  // namespace simskip::kernels

@@ -36,7 +36,7 @@ _REGISTRY: dict[str, type[Hasher]] = {}
 
 
 class Hasher(abc.ABC):
-    """Base class of all hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
+    """Base class of hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
 
     Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt
     attributes end in ``_``, ``fit`` returns ``self``.
@@ -97,9 +97,7 @@ class Hasher(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def _from_state(
-        cls: type[_Self], params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]
-    ) -> _Self: ...
+    def _from_state(cls: type[_Self], params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> _Self: ...
 
     # What users call.
 
@@ -301,8 +299,8 @@ class Hasher(abc.ABC):
         rows = np.asarray(X)
         if rows.ndim == 2 and rows.shape[1] != self.dim_:
             raise ValueError(
-                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was fitted to, "
-                f"got shape {rows.shape}"
+                f"wrong dim: X must have {self.dim_} columns, as the vectors that {type(self).__name__} was "
+                f"fitted to, got shape {rows.shape}"
             )
         if rows.ndim != 2 or rows.dtype.kind not in "fiub":
             validation.matrix(rows, "X", min_rows=0)  # says what is wrong
@@ -314,9 +312,7 @@ class Hasher(abc.ABC):
             try:
                 X = validation.matrix(block, "X", min_rows=0)
             except ValueError:
-                validation.matrix(
-                    rows, "X", min_rows=0
-                )  # the same complaint with the row's number in all of X
+                validation.matrix(rows, "X", min_rows=0)  # the same complaint with the row's number in all of X
                 raise
             blocks.append(pack(np.ascontiguousarray(self._project(X), dtype=np.float32)).data)
         if not blocks:
@@ -376,15 +372,13 @@ def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], wh
         raise FormatError(f"{where}: not a hasher: its metadata say format {metadata.get('format')!r}")
     if metadata.get("format_version") != str(FORMAT_VERSION):
         raise FormatError(
-            f"{where}: hasher format version {metadata.get('format_version')!r}, this simskip reads {FORMAT_VERSION}; "
-            f"it was written by simskip {metadata.get('simskip_version')}"
+            f"{where}: hasher format version {metadata.get('format_version')!r} (written by simskip "
+            f"{metadata.get('simskip_version')}), this simskip reads version {FORMAT_VERSION}"
         )
     name = metadata.get("class", "")
     if name not in _REGISTRY:
         known = ", ".join(sorted(_REGISTRY))
-        raise FormatError(
-            f"{where}: unknown hasher class {name!r} (known: {known}); import the module that defines it"
-        )
+        raise FormatError(f"{where}: unknown hasher class {name!r} (known: {known}); import the module that defines it")
     try:
         hasher = _REGISTRY[name]._from_state(json.loads(metadata["parameters"]), tensors)
         hasher.dim_ = int(metadata["dim"])

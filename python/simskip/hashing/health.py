@@ -1,4 +1,4 @@
-"""Are these codes alive? How evenly items spread over codes, how much each bit says, whether classes stay apart.
+"""Are these codes alive? How items spread over codes, how much each bit says, whether classes stay apart.
 
 Coverage alone is a trap: it is 1 when every item has the same code. It must be read with the computation
 ratio and the number of distinct class codes, which is what ``CodeHealth.collapsed`` and
@@ -27,7 +27,7 @@ _ROW_BLOCK = 1 << 16
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class CodeHealth:
-    """What ``code_health`` measured. All fields are plain numbers; those that need labels are None without them.
+    """What ``code_health`` measured: plain numbers; those that need labels are None without them.
 
     Attributes
     ----------
@@ -86,6 +86,7 @@ class CodeHealth:
         * *Classes.* ``2 * distinct_class_codes < expected + 1``, where ``expected`` is the number of distinct
           codes that the classes would have if each drew one of the ``2**n_bits`` codes at random (nearly the
           number of classes unless bits are few). For 10 classes and 16 bits: 5 or fewer distinct class codes.
+          Not judged for classes of fewer than 8 items on average.
         """
         return self._buckets_collapsed or self._classes_collapsed
 
@@ -98,13 +99,14 @@ class CodeHealth:
 
     @property
     def _classes_collapsed(self) -> bool:
-        if self.n_classes is None or self.distinct_class_codes is None or self.n_items < _MIN_ITEMS:
+        if self.n_classes is None or self.distinct_class_codes is None:
             return False
-        # cells * (1 - (1 - 1/cells)**classes) without cancellation; past 1,000 bits every class has its own
-        # cell.
+        if self.n_items < _MIN_ITEMS * self.n_classes:
+            return False
+        # cells * (1 - (1 - 1/cells)**classes) without cancellation; 1,000 bits are as good as more.
         cells = 2.0 ** min(self.n_bits, 1000)
-        empty = -math.inf if cells == 1 else self.n_classes * math.log1p(-1 / cells)
-        return 2 * self.distinct_class_codes < -cells * math.expm1(empty) + 1 - 1e-9
+        expected = -cells * math.expm1(self.n_classes * math.log1p(-1 / cells))
+        return 2 * self.distinct_class_codes < expected + 1 - 1e-9
 
     @property
     def diagnosis(self) -> str:
@@ -112,14 +114,15 @@ class CodeHealth:
         spread = f"{self.n_items:,} items have {self.n_codes:,} different {self.n_bits}-bit codes"
         if self._buckets_collapsed:
             return (
-                f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the vectors differ, "
-                "then train with less dropout, smaller steps or batch normalisation, or start from PCAHash"
+                f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the "
+                "vectors differ, then train with less dropout, smaller steps or batch normalisation, or start "
+                "from PCAHash"
             )
         if self._classes_collapsed:
             return (
-                f"collapsed: {self.n_classes} classes have only {self.distinct_class_codes} different most common "
-                "codes; use an objective with one centre per class (csq), batch normalisation, less dropout, "
-                "or more bits"
+                f"collapsed: {self.n_classes} classes have only {self.distinct_class_codes} different most "
+                "common codes; use an objective with one centre per class (csq), batch normalisation, less "
+                "dropout, or more bits"
             )
         if self.n_items < _MIN_ITEMS:
             return f"{spread}: too few items to judge (at least {_MIN_ITEMS})"
@@ -130,8 +133,8 @@ class CodeHealth:
             )
         if self.worst_bit_balance < 0.05 and self.n_classes is None:
             return (
-                f"{spread}, but at least one bit has the same value in {1 - self.worst_bit_balance:.1%} of them: "
-                "centre the vectors (PCAHash does) or train with a balance term"
+                f"{spread}, but at least one bit has the same value in {1 - self.worst_bit_balance:.1%} of "
+                "them: centre the vectors (PCAHash does) or train with a balance term"
             )
         return f"healthy: {spread}, the most common one has {self.largest_bucket:.2%} of the items"
 
@@ -278,9 +281,7 @@ def computation_ratio(codes: Codes, labels: npt.ArrayLike) -> float:
     return _ratio(counts, np.bincount(classes))
 
 
-def _labelled(
-    codes: Codes, labels: npt.ArrayLike
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+def _labelled(codes: Codes, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     require_codes(codes, "codes")
     if len(codes) == 0:
         raise ValueError("codes must hold at least one code, got 0")
@@ -303,7 +304,7 @@ def _buckets(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     if rows.shape[1] <= 8:  # as integers: several times faster to sort than byte strings
         words = np.zeros((len(rows), 8), np.uint8)
         words[:, : rows.shape[1]] = rows
-        keys = words.view(np.uint64)[:, 0]
+        keys: npt.NDArray[Any] = words.view(np.uint64)[:, 0]
     else:
         keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1])))[:, 0]
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
@@ -313,7 +314,7 @@ def _buckets(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
 def _most_common(
     buckets: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each class its most common bucket (the lowest number among ties) and that bucket's share of the class."""
+    """For each class its most common bucket (the lowest among ties) and that bucket's share of the class."""
     n_buckets = int(buckets.max()) + 1
     pairs, counts = np.unique(classes * n_buckets + buckets, return_counts=True)
     order = np.lexsort((pairs, -counts, pairs // n_buckets))
@@ -323,18 +324,14 @@ def _most_common(
 
 
 def _ratio(bucket_sizes: npt.NDArray[np.int64], class_sizes: npt.NDArray[np.int64]) -> float:
-    return float(
-        np.square(bucket_sizes, dtype=np.float64).sum() / np.square(class_sizes, dtype=np.float64).sum()
-    )
+    return float(np.square(bucket_sizes, dtype=np.float64).sum() / np.square(class_sizes, dtype=np.float64).sum())
 
 
 def _ones(codes: Codes) -> npt.NDArray[np.int64]:
     total = np.zeros(codes.n_bits, np.int64)
     for start in range(0, len(codes), _ROW_BLOCK):
         block = codes.data[start : start + _ROW_BLOCK]
-        total += np.unpackbits(block, axis=1, count=codes.n_bits, bitorder="little").sum(
-            axis=0, dtype=np.int64
-        )
+        total += np.unpackbits(block, axis=1, count=codes.n_bits, bitorder="little").sum(axis=0, dtype=np.int64)
     return total
 
 

@@ -20,12 +20,12 @@ Callbacks = Iterable[Callable[..., Any]]
 _ROTATIONS = ("random", "itq", None)
 _ITQ_ROWS = 100_000
 _ITQ_ITERATIONS = 50
-# Up to here the whole covariance matrix is decomposed (about 4 s at 2,048 columns, growing with the cube).
-_EXACT_DIM = 2048
+# Up to here the whole covariance matrix is decomposed (1 to 2 s at 1,536 columns, growing with the cube).
+_EXACT_DIM = 1536
 _OVERSAMPLING = 32
 _POWER_ITERATIONS = 4
-# Numbers in one block of rows that is held as float64: 32 MiB.
-_BLOCK_VALUES = 1 << 22
+# Numbers in one block of rows that is held as float64: 8 MiB, and Ctrl-C waits for one block's products.
+_BLOCK_VALUES = 1 << 20
 # Variance below this share of the largest is rounding of float32 data (squared), not a direction.
 _NO_VARIANCE = 1e-13
 
@@ -68,6 +68,8 @@ class RandomHash(Hasher):
     """
 
     _min_rows = 1
+
+    weights_: FloatMatrix
 
     def __init__(self, n_bits: int, random_state: int = 0) -> None:
         self.n_bits = n_bits
@@ -128,15 +130,15 @@ class PCAHash(Hasher):
 
     Notes
     -----
-    With more than 2,048 columns the leading axes come from subspace iteration on a random sketch instead of
+    With more than 1,536 columns the leading axes come from subspace iteration on a random sketch instead of
     the whole covariance matrix. Rows are read in blocks; nothing of the data's size is copied to float64.
 
     References
     ----------
-    H. Jegou, M. Douze, C. Schmid, P. Perez, "Aggregating local descriptors into a compact image representation",
-    CVPR 2010 (random rotation after PCA). Y. Gong, S. Lazebnik, "Iterative quantization: a procrustean
-    approach to learning binary codes", CVPR 2011. N. Halko, P. Martinsson, J. Tropp, "Finding structure with
-    randomness", SIAM Review 2011 (the sketch).
+    Random rotation after PCA: H. Jegou, M. Douze, C. Schmid, P. Perez, "Aggregating local descriptors into a
+    compact image representation", CVPR 2010. ITQ: Y. Gong, S. Lazebnik, "Iterative quantization: a
+    procrustean approach to learning binary codes", CVPR 2011. Sketch: N. Halko, P. Martinsson, J. Tropp,
+    "Finding structure with randomness", SIAM Review 2011.
 
     Examples
     --------
@@ -149,6 +151,11 @@ class PCAHash(Hasher):
     >>> bool(hasher.quantisation_losses_[-1] < hasher.quantisation_losses_[0])
     True
     """
+
+    mean_: FloatMatrix
+    weights_: FloatMatrix
+    explained_variance_ratio_: npt.NDArray[np.float64]
+    quantisation_losses_: npt.NDArray[np.float64]
 
     def __init__(self, n_bits: int, rotation: str | None = "random", random_state: int = 0) -> None:
         self.n_bits = n_bits
@@ -216,9 +223,7 @@ def _tensor(
 ) -> npt.NDArray[Any]:
     """``tensors[name]``, checked: ``shape`` has -1 for sizes that are free."""
     array = tensors[name]
-    fits = array.ndim == len(shape) and all(
-        want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits or not np.isfinite(array).all():
         raise ValueError(
             f"tensor {name!r} must be finite {np.dtype(dtype)} of shape {shape}, got {array.dtype} {array.shape}"
@@ -275,32 +280,41 @@ def _covariance_times(X: FloatMatrix, mean: npt.NDArray[np.float64], matrix: Dou
 
 def _components(X: FloatMatrix, mean: npt.NDArray[np.float64], axes: DoubleMatrix) -> FloatMatrix:
     """(n, m) float32 principal components, scaled to mean square 1 over all."""
-    components = np.concatenate([((block - mean) @ axes).astype(np.float32) for block in _row_blocks(X)])
-    norm = np.sqrt(np.square(components).mean(dtype=np.float64))
-    return components / np.float32(norm)
+    components = np.empty((len(X), axes.shape[1]), np.float32)
+    start = 0
+    for block in _row_blocks(X):
+        components[start : start + len(block)] = (block - mean) @ axes
+        start += len(block)
+    components /= np.float32(np.sqrt(np.square(components).mean(dtype=np.float64)))
+    return components
 
 
 def _itq(components: FloatMatrix, rotation: DoubleMatrix) -> tuple[DoubleMatrix, list[float]]:
-    """Alternate B = sign(V R) and R = argmin ||B - V R||; V is (n, m), R is (m, n_bits) with orthonormal rows.
+    """Alternate B = sign(V R), R = argmin ||B - V R||; V is (n, m), R is (m, n_bits) with orthonormal rows.
 
     Neither step can raise the loss: the first is the best B for R, and for orthonormal rows ||V R|| does not
     depend on R, so the second is the orthogonal Procrustes problem of V^T B. Stops early when no sign
     changes.
     """
-    n = len(components)
     losses: list[float] = []
-    previous: npt.NDArray[np.bool_] | None = None
-    for _ in range(_ITQ_ITERATIONS + 1):
-        rotated = components @ rotation.astype(np.float32)
-        positive = rotated > 0
-        signs = np.where(positive, np.float32(1), np.float32(-1))
-        losses.append(float(np.square(signs - rotated).mean(dtype=np.float64)))
-        if len(losses) > _ITQ_ITERATIONS or (previous is not None and np.array_equal(positive, previous)):
-            break
-        previous = positive
-        product = np.zeros((components.shape[1], signs.shape[1]))
-        step = max(1, _BLOCK_VALUES // signs.shape[1])
-        for start in range(0, n, step):  # float32 sums over a block, float64 over blocks
-            product += components[start : start + step].T @ signs[start : start + step]
+    signs_before: list[npt.NDArray[np.uint8]] = []
+    step = max(1, _BLOCK_VALUES // rotation.shape[1])
+    while True:
+        map_ = rotation.astype(np.float32)
+        product = np.zeros(rotation.shape)
+        loss = 0.0
+        signs_now: list[npt.NDArray[np.uint8]] = []
+        for start in range(0, len(components), step):  # float32 sums over a block, float64 over blocks
+            block = components[start : start + step]
+            rotated = block @ map_
+            positive = rotated > 0
+            signs = np.where(positive, np.float32(1), np.float32(-1))
+            product += block.T @ signs
+            loss += float(np.square(signs - rotated).sum(dtype=np.float64))
+            signs_now.append(np.packbits(positive))
+        losses.append(loss / (len(components) * rotation.shape[1]))
+        settled = len(losses) > 1 and all(map(np.array_equal, signs_before, signs_now))
+        if settled or len(losses) > _ITQ_ITERATIONS:
+            return rotation, losses
+        signs_before = signs_now
         rotation = _core.nearest_orthogonal(product)
-    return rotation, losses

@@ -33,7 +33,7 @@ __all__ = ["from_bytes", "read_weights", "to_bytes", "write_weights"]
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
     "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
@@ -92,9 +92,7 @@ def to_bytes(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str
     header = json.dumps({"__metadata__": full, **table}, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % _ALIGNMENT)
     if len(header) > _MAX_HEADER:
-        raise ValueError(
-            f"metadata and tensor names must fit into {_MAX_HEADER:,} bytes, got {len(header):,}"
-        )
+        raise ValueError(f"metadata and tensor names must fit into {_MAX_HEADER:,} bytes, got {len(header):,}")
     length = len(header).to_bytes(8, "little")
     at = len(_PREFIX)
     header = header[:at] + _header_crc(length, header).encode() + header[at + 8 :]
@@ -170,9 +168,7 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     return from_bytes(content, name, checksums=checksums)
 
 
-def from_bytes(
-    content: bytes, where: str = "weights", *, checksums: bool = True
-) -> tuple[Tensors, dict[str, str]]:
+def from_bytes(content: bytes, where: str = "weights", *, checksums: bool = True) -> tuple[Tensors, dict[str, str]]:
     """``read_weights`` for content in memory; ``where`` names it in errors."""
     n = _header_length(content[:8], len(content), where)
     header = bytes(content[8 : 8 + n])
@@ -188,10 +184,10 @@ def from_bytes(
     data = memoryview(content)[8 + n :]
     for name, dtype, shape, begin, end in _layout(table, len(data), where):
         place = f"{where}: tensor {name!r} (bytes {8 + n + begin} to {8 + n + end})"
-        stored = metadata.pop(_TENSOR_CHECKSUM + name, None)
-        if stored is None and (marked or checksums):
+        checksum = metadata.pop(_TENSOR_CHECKSUM + name, None)
+        if checksum is None and (marked or checksums):
             raise FormatError(f"{place} has no checksum")
-        if stored is not None and stored != f"{_crc(data[begin:end]):08x}":
+        if checksum is not None and checksum != f"{_crc(data[begin:end]):08x}":
             raise FormatError(f"{place} is damaged: its checksum does not match")
         array = np.frombuffer(data[begin:end], dtype)
         if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
@@ -239,9 +235,7 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _layout(
-    table: dict[str, Any], size: int, where: str
-) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int, int]]:
+def _layout(table: dict[str, Any], size: int, where: str) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int, int]]:
     """The tensors in file order, checked to fill the data section exactly."""
     rows = []
     for name, entry in table.items():
@@ -267,7 +261,5 @@ def _layout(
             raise FormatError(f"{where}: tensor {name!r} begins at data byte {begin}, expected {position}")
         position = end
     if position != size:
-        raise FormatError(
-            f"{where}: cut short or damaged: {size} bytes of data, the header describes {position}"
-        )
+        raise FormatError(f"{where}: cut short or damaged: {size} bytes of data, the header describes {position}")
     return rows

@@ -1,0 +1,161 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+
+#include "arrays.hpp"
+#include "interruptible.hpp"
+#include "register.hpp"
+#include "simskip/codes.hpp"
+#include "simskip/hamming_index.hpp"
+
+namespace simskip::bindings {
+namespace {
+
+using Bytes = Array<std::uint8_t>;
+using Ids = Array<std::int64_t>;
+
+std::size_t require_codes(const HammingIndex& index, const Bytes& codes, const char* name) {
+  require_shape(codes, name, -1, static_cast<py::ssize_t>(bytes_per_code(index.n_bits())));
+  return static_cast<std::size_t>(codes.shape(0));
+}
+
+std::vector<std::int64_t> to_vector(const Ids& ids) { return {ids.data(), ids.data() + ids.size()}; }
+
+// The options that all searches share; `where` must outlive them.
+IndexOptions options(std::optional<int> max_distance, const std::optional<std::vector<std::int64_t>>& where,
+                     int threads) {
+  IndexOptions o;
+  if (max_distance) o.max_distance = *max_distance;
+  if (where) o.where = &*where;
+  o.threads = threads;
+  return o;
+}
+
+std::optional<std::vector<std::int64_t>> filter(const std::optional<Ids>& where) {
+  if (!where) return std::nullopt;
+  return to_vector(*where);
+}
+
+py::tuple search(const HammingIndex& index, const Bytes& queries, std::size_t k, const std::optional<Ids>& where,
+                 std::optional<int> max_distance, int threads) {
+  const std::size_t n = require_codes(index, queries, "queries");
+  const auto allowed = filter(where);
+  IndexOptions o = options(max_distance, allowed, threads);
+  const std::uint8_t* data = queries.data();
+  Neighbors found = interruptible([&](Interrupt& interrupt) {
+    o.interrupt = &interrupt;
+    return index.search(data, n, k, o);
+  });
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(k)};
+  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+}
+
+py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, std::size_t k,
+                            const std::optional<Ids>& where, int threads) {
+  require_shape(outputs, "outputs", -1, index.n_bits());
+  const auto n = static_cast<std::size_t>(outputs.shape(0));
+  const auto allowed = filter(where);
+  IndexOptions o = options(std::nullopt, allowed, threads);
+  const float* data = outputs.data();
+  FloatNeighbors found = interruptible([&](Interrupt& interrupt) {
+    o.interrupt = &interrupt;
+    return index.search_asymmetric(data, n, k, o);
+  });
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(k)};
+  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+}
+
+py::tuple range_search(const HammingIndex& index, const Bytes& queries, int radius, const std::optional<Ids>& where,
+                       int threads) {
+  const std::size_t n = require_codes(index, queries, "queries");
+  const auto allowed = filter(where);
+  IndexOptions o = options(radius, allowed, threads);
+  const std::uint8_t* data = queries.data();
+  Range found = interruptible([&](Interrupt& interrupt) {
+    o.interrupt = &interrupt;
+    return index.range_search(data, n, o);
+  });
+  return py::make_tuple(to_array(std::move(found.limits)), to_array(std::move(found.distances)),
+                        to_array(std::move(found.ids)));
+}
+
+void add(HammingIndex& index, const Bytes& codes, const std::optional<Ids>& ids) {
+  const std::size_t n = require_codes(index, codes, "codes");
+  if (ids) require_length(*ids, "ids", static_cast<py::ssize_t>(n));
+  const std::uint8_t* data = codes.data();
+  const std::int64_t* id_data = ids ? ids->data() : nullptr;
+  py::gil_scoped_release release;
+  index.add(data, id_data, n);
+}
+
+void upsert(HammingIndex& index, const Bytes& codes, const Ids& ids) {
+  const std::size_t n = require_codes(index, codes, "codes");
+  require_length(ids, "ids", static_cast<py::ssize_t>(n));
+  const std::uint8_t* data = codes.data();
+  const std::int64_t* id_data = ids.data();
+  py::gil_scoped_release release;
+  index.upsert(data, id_data, n);
+}
+
+void remove(HammingIndex& index, const Ids& ids) {
+  const std::int64_t* data = ids.data();
+  const auto n = static_cast<std::size_t>(ids.size());
+  py::gil_scoped_release release;
+  index.remove(data, n);
+}
+
+py::array_t<std::uint8_t> codes(const HammingIndex& index, const std::optional<Ids>& ids) {
+  const std::int64_t* data = ids ? ids->data() : nullptr;
+  const std::size_t n = ids ? static_cast<std::size_t>(ids->size()) : 0;
+  std::vector<std::uint8_t> found;
+  {
+    py::gil_scoped_release release;
+    found = index.codes(data, n);
+  }
+  const auto width = static_cast<py::ssize_t>(bytes_per_code(index.n_bits()));
+  const py::ssize_t rows = static_cast<py::ssize_t>(found.size()) / width;
+  return to_array(std::move(found), {rows, width});
+}
+
+}  // namespace
+
+void register_hamming(py::module_& m) {
+  m.attr("no_distance") = no_distance;
+  m.attr("no_id") = no_id;
+  py::class_<HammingIndex>(m, "HammingIndex", "See simskip.HammingIndex, which checks what users pass.")
+      .def(py::init<int>(), py::arg("n_bits"))
+      .def_property_readonly("n_bits", &HammingIndex::n_bits)
+      .def_property_readonly("nbytes",
+                             py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
+      .def("__len__", &HammingIndex::size, py::call_guard<py::gil_scoped_release>())
+      .def("__contains__", &HammingIndex::contains, py::arg("id"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "ids",
+          [](const HammingIndex& index) {
+            std::vector<std::int64_t> ids;
+            {
+              py::gil_scoped_release release;
+              ids = index.ids();
+            }
+            return to_array(std::move(ids));
+          },
+          "All ids, ascending, (n,) int64.")
+      .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert() = py::none())
+      .def("remove", &remove, py::arg("ids").noconvert())
+      .def("upsert", &upsert, py::arg("codes").noconvert(), py::arg("ids").noconvert())
+      .def("codes", &codes, py::arg("ids").noconvert() = py::none(), "Packed rows of ids, or of all.")
+      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("where").noconvert() = py::none(),
+           py::arg("max_distance") = py::none(), py::arg("threads") = 0,
+           "-> distances (n, k) int32, ids (n, k) int64. where: ascending distinct ids.")
+      .def("search_asymmetric", &search_asymmetric, py::arg("outputs").noconvert(), py::arg("k"),
+           py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
+           "Outputs (n, n_bits) float32 -> distances (n, k) float32, ids (n, k) int64.")
+      .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),
+           py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
+           "-> limits (n + 1,) int64, distances int32, ids int64.")
+      .def("save", &HammingIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def_static("load", &HammingIndex::load, py::arg("path"), py::arg("map"),
+                  py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace simskip::bindings

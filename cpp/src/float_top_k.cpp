@@ -1,0 +1,172 @@
+#include "simskip/float_top_k.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.hpp"
+#include "parallel.hpp"
+#include "simskip/threads.hpp"
+
+namespace simskip {
+namespace {
+
+constexpr double unit_roundoff = 0x1p-24;
+
+struct Hit {
+  float value;  // ascending is nearer
+  std::int64_t id;
+  bool operator<(const Hit& other) const { return value < other.value || (value == other.value && id < other.id); }
+};
+
+// The value that decides: computed in double, rounded to float once. Adding 0 turns -0 into 0.
+float exact_value(const Vectors& vectors, std::int64_t row, const float* query, double query_norm, Metric metric) {
+  const kernels::Kernels& kernels = kernels::in_use();
+  const float* x = vectors.rows + static_cast<std::size_t>(row) * vectors.dim;
+  const auto dim = static_cast<std::uint32_t>(vectors.dim);
+  switch (metric) {
+    case Metric::l2:
+      return static_cast<float>(std::sqrt(kernels.squared_l2(query, x, dim)));
+    case Metric::dot:
+      return static_cast<float>(-kernels.dot(query, x, dim)) + 0.0f;
+    case Metric::cosine:
+      break;
+  }
+  const double norms = query_norm * vectors.norms[row];
+  const double cosine = norms > 0.0 ? kernels.dot(query, x, dim) / norms : 0.0;  // a zero vector is like nothing
+  return static_cast<float>(std::max(0.0, 1.0 - cosine));
+}
+
+// Sorts hits and writes the first k of them.
+void write_nearest(std::vector<Hit>& hits, std::size_t k, Metric metric, float* distances, std::int64_t* ids) {
+  const std::size_t found = std::min(k, hits.size());
+  std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(found), hits.end());
+  const float sign = metric == Metric::dot ? -1.0f : 1.0f;
+  for (std::size_t i = 0; i < k; ++i) {
+    distances[i] = sign * (i < found ? hits[i].value : std::numeric_limits<float>::infinity());
+    ids[i] = i < found ? hits[i].id : -1;
+  }
+}
+
+std::int64_t id_of(const Vectors& vectors, std::int64_t row) { return vectors.ids ? vectors.ids[row] : row; }
+
+double norm(const float* row, std::size_t dim) {
+  return std::sqrt(kernels::in_use().dot(row, row, static_cast<std::uint32_t>(dim)));
+}
+
+}  // namespace
+
+void row_norms(const float* rows, std::size_t n, std::size_t dim, double* norms, int threads) {
+  const bool parallel = n * dim > 1 << 16;
+#pragma omp parallel for schedule(static) num_threads(resolve_threads(threads)) if (parallel)
+  for (std::size_t i = 0; i < n; ++i) norms[i] = norm(rows + i * dim, dim);
+}
+
+FloatTopK::FloatTopK(const float* queries, std::size_t n_queries, std::size_t dim, std::size_t k, Metric metric,
+                     double longest_row, int threads)
+    : queries_(queries),
+      n_queries_(n_queries),
+      dim_(dim),
+      k_(k),
+      metric_(metric),
+      longest_(longest_row),
+      threads_(resolve_threads(threads)),
+      query_norms_(n_queries),
+      threshold_(n_queries, std::numeric_limits<float>::infinity()),
+      proposed_(n_queries) {
+  row_norms(queries, n_queries, dim, query_norms_.data(), threads_);
+}
+
+float FloatTopK::slack(std::size_t q) const {
+  // The product's bound, plus a few roundings of the value made from it; cosine divides by |x| first. Doubled for
+  // comparing two values, rounded up by the last factor.
+  const double sum = (static_cast<double>(dim_) + 8) * unit_roundoff;
+  const double gamma = sum / (1 - std::min(sum, 0.5));
+  const double query = query_norms_[q];
+  double error = gamma * query * longest_;
+  if (metric_ == Metric::cosine) error = gamma * query;
+  if (metric_ == Metric::l2) error = 2 * error + 8 * unit_roundoff * longest_ * (longest_ + 2 * query);
+  return static_cast<float>(2 * error * 1.01) + std::numeric_limits<float>::min();
+}
+
+void FloatTopK::prune(std::size_t q) {
+  std::vector<Proposed>& rows = proposed_[q];
+  if (rows.size() <= k_) return;
+  const auto kth = rows.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
+  std::nth_element(rows.begin(), kth, rows.end(),
+                   [](const Proposed& a, const Proposed& b) { return a.value < b.value; });
+  threshold_[q] = kth->value + slack(q);
+  std::erase_if(rows, [limit = threshold_[q]](const Proposed& p) { return p.value > limit; });
+}
+
+void FloatTopK::add(const float* products, std::size_t n, const std::int64_t* rows, std::int64_t first_row,
+                    const double* norms) {
+  // One addend and one factor per row turn a product into a value for any metric: value = offset + factor * product.
+  std::vector<float> offset(n, 0.0f), factor(n, -1.0f);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (metric_ == Metric::cosine) factor[i] = norms[i] > 0.0 ? static_cast<float>(-1.0 / norms[i]) : 0.0f;
+    if (metric_ == Metric::l2) {
+      offset[i] = static_cast<float>(norms[i] * norms[i]);
+      factor[i] = -2.0f;
+    }
+  }
+  const std::size_t room = std::max<std::size_t>(2 * k_, k_ + 64);
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_) if (n_queries_ > 1 && n_queries_ * n > 1 << 15)
+  for (std::size_t q = 0; q < n_queries_; ++q) {
+    const float* product = products + q * n;
+    std::vector<Proposed>& found = proposed_[q];
+    std::size_t limit = std::max(room, found.size() + room);
+    float threshold = threshold_[q];
+    constexpr std::size_t step = 16;
+    for (std::size_t i = 0; i < n; i += step) {
+      const std::size_t stop = std::min(n, i + step);
+      float nearest = std::numeric_limits<float>::infinity();
+      for (std::size_t j = i; j < stop; ++j) nearest = std::min(nearest, offset[j] + factor[j] * product[j]);
+      if (!(nearest <= threshold)) continue;
+      for (std::size_t j = i; j < stop; ++j) {
+        const float value = offset[j] + factor[j] * product[j];
+        if (value <= threshold) found.push_back({value, rows ? rows[j] : first_row + static_cast<std::int64_t>(j)});
+      }
+      if (found.size() >= limit) {
+        prune(q);
+        threshold = threshold_[q];
+        limit = found.size() + room;  // many near-ties may survive
+      }
+    }
+    prune(q);
+  }
+}
+
+FloatNeighbors FloatTopK::finish(const Vectors& vectors, Interrupt* interrupt) const {
+  FloatNeighbors out{std::vector<float>(n_queries_ * k_), std::vector<std::int64_t>(n_queries_ * k_)};
+  parallel_for(n_queries_, threads_, interrupt, [&](std::size_t q) {
+    std::vector<Hit> hits;
+    hits.reserve(proposed_[q].size());
+    for (const Proposed& p : proposed_[q])
+      hits.push_back(
+          {exact_value(vectors, p.row, queries_ + q * dim_, query_norms_[q], metric_), id_of(vectors, p.row)});
+    write_nearest(hits, k_, metric_, &out.distances[q * k_], &out.ids[q * k_]);
+  });
+  return out;
+}
+
+FloatNeighbors rerank(const Vectors& vectors, const float* queries, std::size_t n_queries,
+                      const std::int64_t* candidates, std::size_t n_candidates, std::size_t k, Metric metric,
+                      int threads, Interrupt* interrupt) {
+  FloatNeighbors out{std::vector<float>(n_queries * k), std::vector<std::int64_t>(n_queries * k)};
+  const bool serial = n_queries * n_candidates * vectors.dim < 1 << 17;
+  parallel_for(n_queries, serial ? 1 : resolve_threads(threads), interrupt, [&](std::size_t q) {
+    const float* query = queries + q * vectors.dim;
+    const double query_norm = norm(query, vectors.dim);
+    std::vector<Hit> hits;
+    hits.reserve(n_candidates);
+    for (std::size_t i = 0; i < n_candidates; ++i) {
+      const std::int64_t row = candidates[q * n_candidates + i];
+      if (row >= 0) hits.push_back({exact_value(vectors, row, query, query_norm, metric), id_of(vectors, row)});
+    }
+    write_nearest(hits, k, metric, &out.distances[q * k], &out.ids[q * k]);
+  });
+  return out;
+}
+
+}  // namespace simskip

@@ -1,0 +1,27 @@
+// What the two AVX-512 files share: everything but counting bits.
+#pragma once
+
+#include <cstdint>
+#include <xsimd/xsimd.hpp>
+
+#include "scan.hpp"
+
+namespace simskip::kernels {
+namespace {
+
+struct Avx512Lanes {
+  using Vec = xsimd::batch<Word, xsimd::avx512bw>;
+  static constexpr int lanes = 8;
+  static Vec load(const Word* p) { return Vec::load_aligned(p); }
+  static void store(Word* p, Vec v) { v.store_aligned(p); }
+  static Vec splat(Word x) { return Vec(x); }
+  static Vec differ(Vec a, Vec b) { return a ^ b; }
+  static Vec add(Vec a, Vec b) { return a + b; }
+  static Vec unmarked() { return Vec(~Word{0}); }
+  static Vec mark(Vec mark, Vec distance, Vec) { return xsimd::min(mark, distance); }
+  static bool marked(Vec mark, Vec threshold) { return below(mark, threshold) != 0; }
+  static std::uint32_t below(Vec distance, Vec threshold) { return _mm512_cmplt_epu64_mask(distance, threshold); }
+};
+
+}  // namespace
+}  // namespace simskip::kernels
