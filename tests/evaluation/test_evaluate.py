@@ -318,8 +318,14 @@ def test_the_data_of_the_caller_is_left_alone(clusters, hasher):
         ({"queries": np.full((1, 24), np.nan)}, "queries must be finite"),
         ({"database": np.zeros(5)}, "database must have shape"),
         ({"labels": np.zeros(1000, int)}, "labels and query_labels must be given together"),
-        ({"labels": np.zeros(7, int), "query_labels": np.zeros(60, int)}, "labels must hold one label for each"),
-        ({"labels": np.zeros(1000, int), "query_labels": np.zeros(7, int)}, "query_labels must hold one label"),
+        (
+            {"labels": np.zeros(7, int), "query_labels": np.zeros(60, int)},
+            "labels must hold one label for each",
+        ),
+        (
+            {"labels": np.zeros(1000, int), "query_labels": np.zeros(7, int)},
+            "query_labels must hold one label",
+        ),
         ({"level": 1.0}, "level must lie inside"),
         ({"min_recall": 1.5}, "min_recall must lie in"),
         ({"overlap": "ignore"}, "overlap must be one of"),

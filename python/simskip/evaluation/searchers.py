@@ -168,11 +168,12 @@ def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]
         )
     if hasattr(thing, "search"):
         _check_index(name, thing, data)
-    elif hasattr(thing, "encode"):
+    elif hasattr(thing, "encode") and hasattr(thing, "project"):  # both: strings have the first, too
         _check_hasher(name, thing, data)
     else:
         raise ValueError(
-            f"searchers[{name!r}] must be a hasher (encode) or an index (search), got {type(thing).__name__}"
+            f"searchers[{name!r}] must be a hasher (encode, project) or an index (search),"
+            f" got {type(thing).__name__}"
         )
     return name, thing, options
 
