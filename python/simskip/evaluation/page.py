@@ -95,7 +95,7 @@ def _cards(report: Report) -> str:
     exact = report.rows[0]
     chosen = [
         (key, f"of the exact {report.k} nearest are found", by_key[key].interval_text(row)),
-        ("speedup", "than exact search", f"{row.get('speedup_batch'):.3g}x in batches"),
+        ("speedup", "relative to exact search", f"{row.get('speedup_batch'):.3g}x in batches"),
         ("memory_ratio", "in memory than float vectors", f"{by_key['bytes_per_item'].text(row)} per item"),
         ("latency_p50_ms", "median time of one query", f"exact: {by_key['latency_p50_ms'].text(exact)} ms"),
     ]
