@@ -176,9 +176,7 @@ def pack(values: npt.ArrayLike, threshold: float = 0.0, *, threads: int | None =
         raise ValueError(f"values must not hold NaN, got nan at row {row}, column {column}")
     n_threads = threads or 0
     if array.dtype == np.float32 and np.float32(threshold) == threshold:
-        return Codes(
-            _core.pack_float(np.ascontiguousarray(array), float(threshold), n_threads), array.shape[1]
-        )
+        return Codes(_core.pack_float(np.ascontiguousarray(array), float(threshold), n_threads), array.shape[1])
     # Other types are compared in their own precision: a tiny float64 must not become 0 on the way.
     bits = np.ascontiguousarray(array > threshold).view(np.int8)
     return Codes(_core.pack_int8(bits, 0, n_threads), array.shape[1])
@@ -192,17 +190,15 @@ def unpack(codes: Codes, *, threads: int | None = None) -> ByteMatrix:
 def require_codes(value: Any, name: str, n_bits: int | None = None) -> Codes:
     """Return ``value`` if it is ``Codes`` (of ``n_bits`` bits), else raise ``ValueError``."""
     if not isinstance(value, Codes):
-        raise ValueError(
-            f"{name} must be simskip.Codes, got {type(value).__name__}; simskip.pack() makes them"
-        )
+        raise ValueError(f"{name} must be simskip.Codes, got {type(value).__name__}; simskip.pack() makes them")
     if n_bits is not None and value.n_bits != n_bits:
         raise ValueError(f"{name} must have {n_bits} bits, got {value.n_bits}")
     return value
 
 
-_REVERSED_BITS = np.packbits(
-    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little"
-)[:, 0]
+_REVERSED_BITS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little")[
+    :, 0
+]
 
 
 def _byte_rows(array: Any, n_bits: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:
@@ -254,9 +250,7 @@ def _to_arrow(codes: Codes) -> Any:
 
     pa = require("pyarrow", "all", "Converting codes to Arrow")
     width = codes.data.shape[1]
-    return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(width), len(codes), [None, pa.py_buffer(codes.data)]
-    )
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(codes), [None, pa.py_buffer(codes.data)])
 
 
 def _from_arrow(array: Any, n_bits: int) -> ByteMatrix:
@@ -290,9 +284,7 @@ _FORMATS: dict[str, tuple[Callable[[Codes], Any], Callable[[Any, int], ByteMatri
     ),
     "elasticsearch": (
         lambda codes: _REVERSED_BITS[codes.data].view(np.int8).tolist(),
-        lambda array, n_bits: _REVERSED_BITS[
-            _byte_rows(np.asarray(array, np.int8), n_bits, np.int8).view(np.uint8)
-        ],
+        lambda array, n_bits: _REVERSED_BITS[_byte_rows(np.asarray(array, np.int8), n_bits, np.int8).view(np.uint8)],
     ),
     "postgres": (lambda codes: ["".join(map(str, row)) for row in unpack(codes).tolist()], _from_postgres),
     "arrow": (_to_arrow, _from_arrow),

@@ -35,9 +35,7 @@ def matrix(value: Any, name: str, *, dim: int | None = None, min_rows: int = 1) 
     if dim is not None and array.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} columns, got shape {_shape(array)}")
     if array.shape[0] < min_rows:
-        raise ValueError(
-            f"{name} must have at least {min_rows} row{'s'[: min_rows > 1]}, got shape {_shape(array)}"
-        )
+        raise ValueError(f"{name} must have at least {min_rows} row{'s'[: min_rows > 1]}, got shape {_shape(array)}")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
     # A sum is non-finite if any term is; only then look for the place (a full boolean mask is slow).
@@ -103,9 +101,7 @@ def unique_ids(value: Any, name: str, n: int | None = None) -> npt.NDArray[np.in
     if array.ndim == 0:
         array = array[None]
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{name} must be a one-dimensional array of integers, got {array.dtype} {_shape(array)}"
-        )
+        raise ValueError(f"{name} must be a one-dimensional array of integers, got {array.dtype} {_shape(array)}")
     if n is not None and len(array) != n:
         raise ValueError(f"{name} must hold one id for each of the {n} rows, got {len(array)}")
     if array.size and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:

@@ -207,10 +207,7 @@ def test_chance_and_its_allowance_fit_random_lists():
     rng = np.random.default_rng(0)
     for k, n, q in ((10, 40, 30), (25, 5000, 200), (1, 10, 5)):
         expected, allowed = chance_recall(k, n, q)
-        means = [
-            np.mean([np.isin(rng.permutation(n)[:k], np.arange(k)).mean() for _ in range(q)])
-            for _ in range(30)
-        ]
+        means = [np.mean([np.isin(rng.permutation(n)[:k], np.arange(k)).mean() for _ in range(q)]) for _ in range(30)]
         assert np.mean(means) == pytest.approx(expected, abs=0.03 if n < 100 else 0.002)
         assert np.max(np.abs(np.array(means) - expected)) < allowed
 
@@ -263,9 +260,7 @@ def test_multi_label_data_have_no_coverage(clusters, hasher):
         query_labels=np.eye(5, dtype=bool)[query_labels],
         **FAST,
     )
-    single = evaluate(
-        {"codes": hasher}, database=X, queries=Q, labels=labels, query_labels=query_labels, **FAST
-    )
+    single = evaluate({"codes": hasher}, database=X, queries=Q, labels=labels, query_labels=query_labels, **FAST)
     for key in ("map", "precision@25"):
         assert report.row("codes").get(key) == pytest.approx(single.row("codes").get(key))
     assert np.isnan(report.row("codes").get("coverage"))

@@ -52,10 +52,7 @@ def test_equal_distances_count_as_hits_only_when_asked():
     assert recall_at_k(found, exact) == 0.5
     assert recall_at_k(found, exact, found_distances=[[0.0, 1.0]], exact_distances=[[0.0, 1.0]]) == 1.0
     assert recall_at_k(found, exact, found_distances=[[0.0, 1.5]], exact_distances=[[0.0, 1.0]]) == 0.5
-    assert (
-        recall_at_k(found, exact, found_distances=[[9.0, 5.0]], exact_distances=[[9.0, 5.0]], descending=True)
-        == 1.0
-    )
+    assert recall_at_k(found, exact, found_distances=[[9.0, 5.0]], exact_distances=[[9.0, 5.0]], descending=True) == 1.0
     near = {"found_distances": [[0.0, 1.0 + 1e-9]], "exact_distances": [[0.0, 1.0]]}
     assert recall_at_k(found, exact, **near) == 0.5
     assert recall_at_k(found, exact, tolerance=1e-6, **near) == 1.0
@@ -196,10 +193,7 @@ def test_expected_map_lies_between_the_extremes_and_they_meet_without_ties(seed,
         assert (expected[defined] <= best[defined] + 1e-12).all()
         assert (best[defined] <= 1 + 1e-12).all()
     untied = tied + rng.permuted(np.linspace(0, 0.5, 60)).reshape(3, 20)
-    scores = [
-        mean_average_precision(query_labels, labels, distances=untied, ties=ties)
-        for ties in ("worst", "best")
-    ]
+    scores = [mean_average_precision(query_labels, labels, distances=untied, ties=ties) for ties in ("worst", "best")]
     assert scores[0] == pytest.approx(scores[1], nan_ok=True)
 
 
@@ -223,9 +217,7 @@ def test_map_refuses(change, message):
 
 def test_map_refuses_codes_of_another_width():
     with pytest.raises(ValueError, match="query_codes must have 4 bits, got 5"):
-        mean_average_precision(
-            [0], [0], codes=simskip.pack(np.ones((1, 4))), query_codes=simskip.pack(np.ones((1, 5)))
-        )
+        mean_average_precision([0], [0], codes=simskip.pack(np.ones((1, 4))), query_codes=simskip.pack(np.ones((1, 5))))
 
 
 def test_every_exported_name_exists():

@@ -225,9 +225,7 @@ def test_drawings_show_every_row_but_the_control(report, kind):
 
 def test_points_are_where_the_numbers_are(report):
     (axes,) = report.plot("recall-bytes").axes
-    points = {
-        container.get_label(): container.lines[0].get_xydata()[0].tolist() for container in axes.containers
-    }
+    points = {container.get_label(): container.lines[0].get_xydata()[0].tolist() for container in axes.containers}
     assert points["codes"] == [3.0, report.row("codes").get("recall@10")]
     assert points["exact"] == [96.0, 1.0]
 

@@ -30,9 +30,7 @@ def all_orders(groups):
 def closed_form(groups, ties, k=None):
     sizes = np.array([len(g) for g in groups])
     relevant = np.array([sum(g) for g in groups])
-    return average_precision(
-        sizes, relevant, np.cumsum(sizes) - sizes, Harmonic(int(sizes.sum())), ties=ties, k=k
-    )
+    return average_precision(sizes, relevant, np.cumsum(sizes) - sizes, Harmonic(int(sizes.sum())), ties=ties, k=k)
 
 
 # At most 6 items: 720 orders are enumerated for one example.

@@ -255,9 +255,7 @@ def _id_lists(value: npt.ArrayLike, name: str) -> IntArray:
     return array
 
 
-def _distance_lists(
-    value: npt.ArrayLike, name: str, shape: tuple[int, ...], k: int
-) -> npt.NDArray[np.float64]:
+def _distance_lists(value: npt.ArrayLike, name: str, shape: tuple[int, ...], k: int) -> npt.NDArray[np.float64]:
     array = np.asarray(value, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != shape[0] or array.shape[1] < k:
         raise ValueError(f"{name} must have shape ({shape[0]}, >= {k}), got {array.shape}")
@@ -271,9 +269,7 @@ def _refuse_repeats(ids: IntArray, name: str) -> None:
     repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     if repeated.any():
         row, column = np.argwhere(repeated)[0]
-        raise ValueError(
-            f"{name} must not repeat an id in a row, got {ordered[row, column + 1]} twice in row {row}"
-        )
+        raise ValueError(f"{name} must not repeat an id in a row, got {ordered[row, column + 1]} twice in row {row}")
 
 
 def _members(ids: IntArray, others: IntArray) -> npt.NDArray[np.bool_]:

@@ -112,23 +112,17 @@ def _tables(report: Report) -> str:
     quality = [column for column in report.columns if column.group not in ("Memory", "Time")]
     cost = [column for column in report.columns if column.group in ("Memory", "Time")]
     measured = [row for row in report.rows if row.kind != "control"]
-    return _table(report, report.rows, quality, "What is found") + _table(
-        report, measured, cost, "What it takes"
-    )
+    return _table(report, report.rows, quality, "What is found") + _table(report, measured, cost, "What it takes")
 
 
 def _table(report: Report, rows: Sequence[Row], columns: Sequence[Column], title: str) -> str:
     groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda c: c.group)]
-    starts = {
-        columns[sum(size for _, size in groups[:i])].key for i in range(len(groups))
-    }  # a line before each group
+    starts = {columns[sum(size for _, size in groups[:i])].key for i in range(len(groups))}  # a line before each group
     head = "".join(
-        f'<th class="group first" scope="colgroup" colspan="{size}">{escape(name)}</th>'
-        for name, size in groups
+        f'<th class="group first" scope="colgroup" colspan="{size}">{escape(name)}</th>' for name, size in groups
     )
     titles = "".join(
-        f'<th scope="col"{_first(column, starts)} title="{escape(column.explanation)}">'
-        f"{escape(column.title)}</th>"
+        f'<th scope="col"{_first(column, starts)} title="{escape(column.explanation)}">{escape(column.title)}</th>'
         for column in columns
     )
     body = "\n".join(_line(report, row, columns, starts) for row in rows)
@@ -189,8 +183,7 @@ def _plot(rows: Sequence[Row], k: int, kind: str) -> str:
         "recall-bytes": f"Recall over bytes per item. {recall}",
         "latency": "Histograms of single-query times. "
         + "; ".join(
-            f"{row.name}: median {row.get('latency_p50_ms'):.3g} ms, 95 % within"
-            f" {row.get('latency_p95_ms'):.3g} ms"
+            f"{row.name}: median {row.get('latency_p50_ms'):.3g} ms, 95 % within {row.get('latency_p95_ms'):.3g} ms"
             for row in drawn
         ),
     }[kind]
@@ -271,9 +264,7 @@ def _provenance(report: Report) -> str:
 
 def _origin(row: Row) -> str:
     origin = row.origin
-    text = (
-        f"{origin.engine}, order by {origin.metric}, n = {origin.n:,}, dim = {origin.dim:,}, k = {origin.k}"
-    )
+    text = f"{origin.engine}, order by {origin.metric}, n = {origin.n:,}, dim = {origin.dim:,}, k = {origin.k}"
     if origin.options:
         text += ", " + ", ".join(f"{key} = {value}" for key, value in origin.options.items())
     parts = [escape(text)]

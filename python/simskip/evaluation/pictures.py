@@ -163,9 +163,7 @@ def _giver(source: Any, name: str, n: int) -> Callable[[int], Any]:
     if callable(source):
         return source  # type: ignore[no-any-return]
     if not isinstance(source, (Sequence, np.ndarray)) or isinstance(source, (str, bytes)):
-        raise ValueError(
-            f"{name} must be a callable of a row number or a sequence, got {type(source).__name__}"
-        )
+        raise ValueError(f"{name} must be a callable of a row number or a sequence, got {type(source).__name__}")
     if len(source) != n:
         raise ValueError(f"{name} must hold one picture for each of the {n} rows, got {len(source)}")
     return lambda i: source[i]

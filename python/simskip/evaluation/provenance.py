@@ -74,9 +74,7 @@ def refuse_self_comparison(name: str, found: FoundList, exact: FoundList) -> Non
         If both lists come from one object, from exact search by the same metric, or share memory.
     """
     if found.engine is exact.engine:
-        raise ValueError(
-            f"searchers[{name!r}] is the exact search of this evaluation: it cannot judge itself"
-        )
+        raise ValueError(f"searchers[{name!r}] is the exact search of this evaluation: it cannot judge itself")
     if found.origin.engine == exact.origin.engine and found.origin.metric == exact.origin.metric:
         raise ValueError(
             f"searchers[{name!r}] is exact float search by {exact.origin.metric} ({exact.origin.engine}),"

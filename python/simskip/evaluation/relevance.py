@@ -54,8 +54,7 @@ class Relevance:
             self._items = _indicators(of_items, "labels", expected_items)
             if self._queries.shape[1] != self._items.shape[1]:
                 raise ValueError(
-                    f"query_labels must have the {self._items.shape[1]} columns of labels,"
-                    f" got {self._queries.shape[1]}"
+                    f"query_labels must have the {self._items.shape[1]} columns of labels, got {self._queries.shape[1]}"
                 )
         else:
             of_queries = one_label_each(of_queries, "query_labels", expected_queries or 0)
@@ -96,9 +95,7 @@ def _indicators(array: npt.NDArray[Any], name: str, n: int | None) -> npt.NDArra
     return np.ascontiguousarray(array > 0, dtype=np.float32)
 
 
-def _as_integers(
-    first: npt.NDArray[Any], second: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _as_integers(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Both as small integers that are equal where the labels are: comparing those is quick."""
     numbers = [array.dtype.kind in "iub" for array in (first, second)]
     if numbers[0] != numbers[1]:

@@ -76,9 +76,7 @@ class Report:
         for row in self.rows:
             if row.name == name:
                 return row
-        raise ValueError(
-            f"name must be one of {', '.join(repr(row.name) for row in self.rows)}, got {name!r}"
-        )
+        raise ValueError(f"name must be one of {', '.join(repr(row.name) for row in self.rows)}, got {name!r}")
 
     @property
     def table(self) -> Any:
@@ -167,9 +165,7 @@ class Report:
     def _grid(self) -> tuple[list[str], list[list[Any]]]:
         keys: list[str] = []
         for column in self.columns:
-            keys += (
-                [column.key, f"{column.key} low", f"{column.key} high"] if column.interval else [column.key]
-            )
+            keys += [column.key, f"{column.key} low", f"{column.key} high"] if column.interval else [column.key]
         lines = [
             [
                 row.name,
@@ -191,9 +187,7 @@ class Report:
             lines.append([row.name, *cells])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
-            "  ".join(
-                [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-            )
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
             for line in lines
         ]
         notes = [f"! {warning}" for warning in self.warnings]

@@ -141,8 +141,7 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
                 "map",
                 "mAP",
                 "Mean average precision of the ranking of the whole database by label, expected value over"
-                " items at equal distance. A dash where the search does not rank the whole database."
-                + interval,
+                " items at equal distance. A dash where the search does not rank the whole database." + interval,
                 _share,
                 True,
                 "Labels",
@@ -184,8 +183,7 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
         Column(
             "vector_bytes",
             "Vector bytes",
-            "Float vectors that one query reads besides (to re-order the nearest codes); all of them for"
-            " exact search.",
+            "Float vectors that one query reads besides (to re-order the nearest codes); all of them for exact search.",
             _bytes,
             group="Memory",
         ),

@@ -137,9 +137,7 @@ def prepare(searchers: Any, data: Data, threads: int | None) -> list[Searcher]:
         database, a hasher that cannot encode it, or exact search itself.
     """
     if not isinstance(searchers, Mapping):
-        raise ValueError(
-            f"searchers must be a dict of name to hasher or index, got {type(searchers).__name__}"
-        )
+        raise ValueError(f"searchers must be a dict of name to hasher or index, got {type(searchers).__name__}")
     if not searchers:
         raise ValueError("searchers must name at least one hasher or index, got an empty dict")
     parsed = [_parse(name, value, data) for name, value in searchers.items()]
@@ -149,9 +147,7 @@ def prepare(searchers: Any, data: Data, threads: int | None) -> list[Searcher]:
 
 def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]:
     if not isinstance(name, str) or not name.strip() or name in ("exact", "control"):
-        raise ValueError(
-            f"searchers must be named by non-empty strings other than 'exact' and 'control', got {name!r}"
-        )
+        raise ValueError(f"searchers must be named by non-empty strings other than 'exact' and 'control', got {name!r}")
     thing, options = value, {}
     if isinstance(value, tuple):
         if len(value) != 2 or not isinstance(value[1], Mapping):
@@ -172,8 +168,7 @@ def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]
         _check_hasher(name, thing, data)
     else:
         raise ValueError(
-            f"searchers[{name!r}] must be a hasher (encode, project) or an index (search),"
-            f" got {type(thing).__name__}"
+            f"searchers[{name!r}] must be a hasher (encode, project) or an index (search), got {type(thing).__name__}"
         )
     return name, thing, options
 
@@ -183,9 +178,7 @@ def _check_hasher(name: str, hasher: Any, data: Data) -> None:
     if dim is None:
         raise ValueError(f"searchers[{name!r}] must be a fitted hasher, got {hasher!r}: call fit(X) first")
     if dim != data.database.shape[1]:
-        raise ValueError(
-            f"searchers[{name!r}] must be fitted to {data.database.shape[1]} dimensions, got {dim}"
-        )
+        raise ValueError(f"searchers[{name!r}] must be fitted to {data.database.shape[1]} dimensions, got {dim}")
 
 
 def _check_index(name: str, index: Any, data: Data) -> None:
@@ -203,8 +196,7 @@ def _check_index(name: str, index: Any, data: Data) -> None:
         raise ValueError(f"searchers[{name!r}] must have a length: the number of items it holds") from None
     if size != len(data.database):
         raise ValueError(
-            f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database,"
-            f" got {size} items"
+            f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database, got {size} items"
         )
 
 

@@ -58,9 +58,7 @@ def decide(rows: Sequence[Row], k: int, min_recall: float, min_speedup: float = 
         equals = [row for row in qualified if row.get("speedup") >= enough]
         best = max(equals, key=lambda row: (row.get(key), row.get("speedup")))  # the first of equals
         return Verdict(f"{_subject(best, named)}: {_recall(best, k)}{_gains(best)}", True, best.name)
-    best = (
-        max(found, key=lambda row: row.get("speedup")) if found else max(candidates, key=lambda r: r.get(key))
-    )
+    best = max(found, key=lambda row: row.get("speedup")) if found else max(candidates, key=lambda r: r.get(key))
     reached = f"the best, {_subject(best, named)}, reaches {_recall(best, k)}"
     if found:
         lack = f"but is only {speed_text(best.get('speedup'))} as fast as exact search"

@@ -115,8 +115,8 @@ class CodeHealth:
         if self._buckets_collapsed:
             return (
                 f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the "
-                "vectors differ, then train with less dropout, smaller steps or batch normalisation, or start "
-                "from PCAHash"
+                "vectors differ, then train with less dropout, smaller steps or batch normalisation, "
+                "or start from PCAHash"
             )
         if self._classes_collapsed:
             return (
@@ -281,9 +281,7 @@ def computation_ratio(codes: Codes, labels: npt.ArrayLike) -> float:
     return _ratio(counts, np.bincount(classes))
 
 
-def _labelled(
-    codes: Codes, labels: npt.ArrayLike
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+def _labelled(codes: Codes, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     require_codes(codes, "codes")
     if len(codes) == 0:
         raise ValueError("codes must hold at least one code, got 0")
@@ -326,18 +324,14 @@ def _most_common(
 
 
 def _ratio(bucket_sizes: npt.NDArray[np.int64], class_sizes: npt.NDArray[np.int64]) -> float:
-    return float(
-        np.square(bucket_sizes, dtype=np.float64).sum() / np.square(class_sizes, dtype=np.float64).sum()
-    )
+    return float(np.square(bucket_sizes, dtype=np.float64).sum() / np.square(class_sizes, dtype=np.float64).sum())
 
 
 def _ones(codes: Codes) -> npt.NDArray[np.int64]:
     total = np.zeros(codes.n_bits, np.int64)
     for start in range(0, len(codes), _ROW_BLOCK):
         block = codes.data[start : start + _ROW_BLOCK]
-        total += np.unpackbits(block, axis=1, count=codes.n_bits, bitorder="little").sum(
-            axis=0, dtype=np.int64
-        )
+        total += np.unpackbits(block, axis=1, count=codes.n_bits, bitorder="little").sum(axis=0, dtype=np.int64)
     return total
 
 

@@ -92,9 +92,7 @@ def to_bytes(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str
     header = json.dumps({"__metadata__": full, **table}, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % _ALIGNMENT)
     if len(header) > _MAX_HEADER:
-        raise ValueError(
-            f"metadata and tensor names must fit into {_MAX_HEADER:,} bytes, got {len(header):,}"
-        )
+        raise ValueError(f"metadata and tensor names must fit into {_MAX_HEADER:,} bytes, got {len(header):,}")
     length = len(header).to_bytes(8, "little")
     at = len(_PREFIX)
     header = header[:at] + _header_crc(length, header).encode() + header[at + 8 :]
@@ -170,9 +168,7 @@ def read_weights(path: str | os.PathLike[str], *, checksums: bool = True) -> tup
     return from_bytes(content, name, checksums=checksums)
 
 
-def from_bytes(
-    content: bytes, where: str = "weights", *, checksums: bool = True
-) -> tuple[Tensors, dict[str, str]]:
+def from_bytes(content: bytes, where: str = "weights", *, checksums: bool = True) -> tuple[Tensors, dict[str, str]]:
     """``read_weights`` for content in memory; ``where`` names it in errors."""
     n = _header_length(content[:8], len(content), where)
     header = bytes(content[8 : 8 + n])
@@ -239,9 +235,7 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _layout(
-    table: dict[str, Any], size: int, where: str
-) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int, int]]:
+def _layout(table: dict[str, Any], size: int, where: str) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int, int]]:
     """The tensors in file order, checked to fill the data section exactly."""
     rows = []
     for name, entry in table.items():
@@ -257,8 +251,7 @@ def _layout(
             raise FormatError(f"{where}: tensor {name!r} has a shape or offsets that are not sizes")
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise FormatError(
-                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of "
-                f"{dtype_name}"
+                f"{where}: tensor {name!r} has offsets {begin} to {end} but shape {tuple(shape)} of {dtype_name}"
             )
         rows.append((name, dtype, tuple(shape), begin, end))
     rows.sort(key=lambda row: (row[3], row[4]))
@@ -268,7 +261,5 @@ def _layout(
             raise FormatError(f"{where}: tensor {name!r} begins at data byte {begin}, expected {position}")
         position = end
     if position != size:
-        raise FormatError(
-            f"{where}: cut short or damaged: {size} bytes of data, the header describes {position}"
-        )
+        raise FormatError(f"{where}: cut short or damaged: {size} bytes of data, the header describes {position}")
     return rows

@@ -71,9 +71,7 @@ class HammingIndex:
         return len(self._native)
 
     def __contains__(self, id: Any) -> bool:
-        return (
-            isinstance(id, (int, np.integer)) and int(id) >= 0 and int(id) < 2**63 and int(id) in self._native
-        )
+        return isinstance(id, (int, np.integer)) and int(id) >= 0 and int(id) < 2**63 and int(id) in self._native
 
     def __repr__(self) -> str:
         return f"HammingIndex({len(self):,} codes x {self.n_bits} bits, {self.nbytes:,} bytes)"
@@ -170,9 +168,7 @@ class HammingIndex:
         data = require_codes(codes, "codes", self.n_bits).data
         radius = min(positive_int(radius, "radius", minimum=0), self.n_bits)
         self._require_codes()
-        return self._native.range_search(
-            data, radius, allowed_ids(where, self._native.ids), _thread_count(threads)
-        )
+        return self._native.range_search(data, radius, allowed_ids(where, self._native.ids), _thread_count(threads))
 
     def stats(self) -> dict[str, Any]:
         """What a search costs here: number of codes, bytes, instruction set, codes looked at per query."""

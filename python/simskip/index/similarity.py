@@ -202,9 +202,7 @@ class SimilarityIndex:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write hasher, codes, vectors and ids to one file, atomically."""
         if not isinstance(self._hasher, Hasher):
-            raise ValueError(
-                f"hasher must be a simskip.Hasher to be saved, got {type(self._hasher).__name__}"
-            )
+            raise ValueError(f"hasher must be a simskip.Hasher to be saved, got {type(self._hasher).__name__}")
         with self._lock.reading():
             header = {"hasher": self._hasher.fingerprint, "n_bits": self.n_bits}
             sections = [

@@ -84,11 +84,7 @@ class VectorIndex:
     def nbytes(self) -> int:
         """Bytes of memory (or mapped file) that vectors, lengths and ids take."""
         rows = self._rows
-        return (
-            rows.vectors.nbytes
-            + rows.norms.nbytes
-            + (0 if rows.ids.values is None else rows.ids.values.nbytes)
-        )
+        return rows.vectors.nbytes + rows.norms.nbytes + (0 if rows.ids.values is None else rows.ids.values.nbytes)
 
     @property
     def ids(self) -> IdArray:
