@@ -85,9 +85,25 @@ def too_small():
     return index
 
 
+def other_vectors():
+    rows = np.random.default_rng(9).normal(size=(1000, 24))
+    index = simskip.SimilarityIndex(simskip.RandomHash(8).fit(rows))
+    index.add(rows)
+    return index
+
+
+def other_ids():
+    rows = np.random.default_rng(9).normal(size=(1000, 24))
+    index = simskip.VectorIndex(24, metric="l2")
+    index.add(rows, ids=np.arange(1, 1001))
+    return index
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (other_vectors, r"searchers\['a'\] must hold exactly the rows of database, got other vectors"),
+        (other_ids, r"searchers\['a'\] must have the row numbers of database as ids"),
         (unfitted, r"searchers\['a'\] must be a fitted hasher"),
         (other_dimension, r"searchers\['a'\] must be fitted to 24 dimensions, got 7"),
         (hamming, r"searchers\['a'\] is a HammingIndex, which takes codes"),
