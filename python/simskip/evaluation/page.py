@@ -144,13 +144,11 @@ def _line(report: Report, row: Row, columns: Sequence[Column], starts: set[str])
     for column in columns:
         interval = column.interval_text(row)
         value = row.get(column.key)
-        style = ""
+        text = f"{escape(column.text(row))}{f'<small>{escape(interval)}</small>' if interval else ''}"
         if column.interval and not math.isnan(value):
-            style = f' style="--share:{100 * min(max(value, 0.0), 1.0):.1f}%"'
-        kind = " ".join(filter(None, ["first" * (column.key in starts), "measure" * bool(style)]))
-        kind = f' class="{kind}"' if kind else ""
-        note = f"<small>{escape(interval)}</small>" if interval else ""
-        cells.append(f"<td{kind}{style}>{escape(column.text(row))}{note}</td>")
+            share = 100 * min(max(value, 0.0), 1.0)
+            text = f'<div class="measure" style="--share:{share:.1f}%">{text}</div>'
+        cells.append(f"<td{_first(column, starts)}>{text}</td>")
     flag = '<small class="flag">see the notes above</small>' if row.flags else ""
     best = " best" if row.name == report.decision.row and report.decision.replace else ""
     kind = row.kind if row.kind in ("exact", "control") else "judged"
