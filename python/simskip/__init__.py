@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import cpu
+from . import cpu, datasets, embedding
 from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
+from .evaluation import Report, evaluate, metrics
 from .hashing import Hasher, PCAHash, RandomHash, load_hasher
 from .index import HammingIndex, SimilarityIndex, VectorIndex
 
@@ -17,11 +18,16 @@ __all__ = [
     "Hasher",
     "PCAHash",
     "RandomHash",
+    "Report",
     "SimilarityIndex",
     "VectorIndex",
     "__version__",
     "cpu",
+    "datasets",
+    "embedding",
+    "evaluate",
     "load_hasher",
+    "metrics",
     "pack",
     "set_threads",
     "unpack",
