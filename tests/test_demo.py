@@ -23,7 +23,7 @@ class ProjectedPixels:
 
 @pytest.fixture
 def short(monkeypatch, tmp_path):
-    """Runs a demo of 2,000 + 40 photographs with a few steps of training."""
+    """Runs a demo of 1,000 + 40 photographs with a few steps of training."""
     try:
         datasets.fashion_mnist("test")
     except OSError as error:
@@ -34,7 +34,7 @@ def short(monkeypatch, tmp_path):
     brief = functools.partial(deep.DeepHash, epochs=2, steps_per_epoch=4, hidden=(32,))
     monkeypatch.setattr(deep, "DeepHash", brief)
     return functools.partial(
-        demo.run_demo, tmp_path / "out", database=2000, queries=40, progress=False, cache_dir=tmp_path / "cache"
+        demo.run_demo, tmp_path / "out", database=1000, queries=40, progress=False, cache_dir=tmp_path / "cache"
     )
 
 
@@ -63,7 +63,7 @@ def test_demo_leaves_a_report_and_files_that_answer(short, tmp_path):
     assert "data:image/png" in page
     hasher = load_hasher(tmp_path / "out" / "hasher.safetensors")
     index = SimilarityIndex.load(tmp_path / "out" / "index.simskip")
-    assert (hasher.n_bits, len(index)) == (64, 2000)
+    assert (hasher.n_bits, len(index)) == (64, 1000)
 
     query = datasets.fashion_mnist("test")[:1]
     vector = ProjectedPixels().embed(query.images)
@@ -81,8 +81,8 @@ def test_demo_leaves_a_report_and_files_that_answer(short, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"database": 1999}, "database must be an integer from 2000 to 60000, got 1999"),
-        ({"database": 60_001}, "database must be an integer from 2000 to 60000, got 60001"),
+        ({"database": 499}, "database must be an integer from 500 to 60000, got 499"),
+        ({"database": 60_001}, "database must be an integer from 500 to 60000, got 60001"),
         ({"queries": 10_001}, "queries must be an integer from 1 to 10000, got 10001"),
         ({"queries": 0}, "queries must be an integer from 1 to 10000, got 0"),
     ],

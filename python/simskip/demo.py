@@ -24,8 +24,8 @@ N_BITS = 64
 K = 25
 DATABASE, QUERIES = 11_000, 1_000
 FULL_DATABASE, FULL_QUERIES = 60_000, 10_000
-# How many times k codes the second stage looks at: the customary depth, and one for Recall@25 >= 0.95.
-SHALLOW, DEEP = 10, 40
+RERANK = 10  # the second stage looks at so many times K vectors
+MIN_RECALL = 0.95  # what codes must reach to replace the vectors in the verdict
 
 REPORT, HASHER, INDEX = "report.html", "hasher.safetensors", "index.simskip"
 
@@ -113,7 +113,7 @@ def run_demo(
     Raises
     ------
     ValueError
-        For more images than there are, or too few for a rerank of ``K * DEEP`` to be a shortcut.
+        For more images than there are, or too few for a rerank of ``K * RERANK`` to be a shortcut.
     ImportError
         If the extra ``images``, ``train`` or ``report`` is missing.
     OSError
@@ -121,7 +121,7 @@ def run_demo(
     """
     default_n, default_q = (FULL_DATABASE, FULL_QUERIES) if full else (DATABASE, QUERIES)
     n, q = default_n if database is None else database, default_q if queries is None else queries
-    n = positive_int(n, "database", minimum=2 * K * DEEP, maximum=FULL_DATABASE)
+    n = positive_int(n, "database", minimum=2 * K * RERANK, maximum=FULL_DATABASE)
     q = positive_int(q, "queries", maximum=FULL_QUERIES)
     for module, extra, purpose in (
         ("torch", "train", "Training"),
@@ -212,11 +212,10 @@ def _evaluate(
     searchers: dict[str, Any] = {}
     for name, hasher in hashers.items():
         searchers[name] = hasher
-        searchers[f"{name} + rerank"] = (hasher, {"rerank": SHALLOW})
+        searchers[f"{name} + rerank"] = (hasher, {"rerank": RERANK})
     learned = hashers["learned"]
     searchers["learned, asymmetric"] = (learned, {"scoring": "asymmetric"})
-    searchers["learned, asymmetric + rerank"] = (learned, {"scoring": "asymmetric", "rerank": SHALLOW})
-    searchers["learned + deep rerank"] = (learned, {"rerank": DEEP})
+    searchers["learned, asymmetric + rerank"] = (learned, {"scoring": "asymmetric", "rerank": RERANK})
     return evaluate(
         searchers,
         database=X,
@@ -226,6 +225,7 @@ def _evaluate(
         query_labels=unseen.labels,
         pictures=items.images,
         query_pictures=unseen.images,
+        min_recall=MIN_RECALL,
     )
 
 
@@ -240,7 +240,7 @@ def _save(
     index = SimilarityIndex(hasher)
     index.add(X)
     index.save(folder / INDEX)
-    return index.search(query, k=K, rerank=SHALLOW)  # type: ignore[no-any-return]
+    return index.search(query, k=K, rerank=RERANK)  # type: ignore[no-any-return]
 
 
 def _answer(
@@ -261,7 +261,7 @@ def _answer(
     from .index import SimilarityIndex
 
     hasher, index = load_hasher(folder / HASHER), SimilarityIndex.load(folder / INDEX)
-    distances, ids = index.search(Q[:1], k=K, rerank=SHALLOW)
+    distances, ids = index.search(Q[:1], k=K, rerank=RERANK)
     if not np.array_equal(ids, expected[1]) or hasher.encode(Q[:1]) != index.hasher.encode(Q[:1]):
         raise RuntimeError(f"the index loaded from {folder} answers differently from the one that was saved")
     names = items.label_names
