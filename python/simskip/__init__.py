@@ -7,12 +7,13 @@ from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
-from .hashing import Hasher, PCAHash, RandomHash, load_hasher
+from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher
 from .index import HammingIndex, SimilarityIndex, VectorIndex
 
 __all__ = [
     "Codes",
     "CollapseWarning",
+    "DeepHash",
     "FormatError",
     "HammingIndex",
     "Hasher",
