@@ -119,13 +119,13 @@ class Training {
       if (!project_evaluation_rows()) return stopped(outcome, best);
       report.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
       const EpochDecision decision = on_epoch_(report, outputs_.data());
+      if (decision.interrupted) return stopped(outcome, best);
       outcome.epochs_done = epoch;
       if (!decision.metric || !best || *decision.metric > *best) {
         best = decision.metric;
         outcome.best_epoch = epoch;
         outcome.network = network_.exported();
       }
-      if (decision.interrupted) return stopped(outcome, best);
       const bool out_of_patience =
           decision.metric && settings_.patience > 0 && epoch - outcome.best_epoch >= settings_.patience;
       if (decision.stop || out_of_patience) {

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cpu
+from ..codes import pack
 from ..validation import choice, fraction, positive_int
 from . import native_trainer
 from .hasher import FloatMatrix, Hasher
+from .health import code_health
 from .held_out import HeldOutMap, HeldOutRecall
 from .linear import PCAHash
-from .neighbor_graph import Rows, half_squares, nearest, temperature
+from .neighbor_graph import half_squares, nearest, temperature
 from .network import ACTIVATIONS, OUTPUTS, DenseNetwork
 from .preparation import METRICS, Preparation, unit_scale
 from .progress import EpochBar
@@ -63,6 +65,7 @@ _GRAPH_EXACT_ROWS = 20_000
 _GRAPH_ANCHORS = 20_000
 _GRAPH_DATABASE = 100_000
 _START_ROWS = 20_000
+_HEALTH_ROWS = 4000
 _MAX_HELD_OUT = {"neighbors": 2000, "csq": 5000, "dtsh": 5000}
 
 
@@ -118,8 +121,8 @@ class DeepHash(Hasher):
     ----------
     history_ : list of dict
         One record per epoch: ``epoch`` (from 1), ``step``, ``learning_rate``, ``loss`` and its parts (means over the
-        epoch), the held-out figure (``recall@25`` or ``map``), ``seconds`` since training began. The last record of
-        an interrupted training has ``interrupted: True``.
+        epoch), the held-out figure (``recall@25`` or ``map``), ``codes`` (different ones among at most 4,000 rows),
+        whether they have ``collapsed``, ``seconds`` since training began. The last record of an interrupted training has ``interrupted: True``.
     best_epoch_ : int
         The epoch whose weights were kept: the best on held-out rows.
     network_ : DenseNetwork
@@ -258,20 +261,26 @@ class DeepHash(Hasher):
         )
         prepare = self._prepare_supervised if recipe.supervised else self._prepare_neighbors
         preparation, inputs, arrays, judge = prepare(X, classes, recipe, settings, rows, held_out)
-        if judge is not None:
-            arrays["evaluation_rows"] = judge.evaluation_rows
+        # Without held-out rows some training rows are looked at: only to see whether codes fall together.
+        evaluated = judge.evaluation_rows if judge is not None else rows[:_HEALTH_ROWS]
+        looked_at = evaluated[-_HEALTH_ROWS:]
+        arrays["evaluation_rows"] = evaluated
         history: list[dict[str, Any]] = []
         hooks = tuple(callbacks)
         with EpochBar(recipe.epochs, f"DeepHash {self.objective} {self.n_bits} bits", progress) as bar:
 
             def on_epoch(record: dict[str, Any], outputs: FloatMatrix) -> tuple[float | None, bool]:
+                figures: dict[str, Any] = {"loss": record["loss"]}
                 metric = None
                 if judge is not None:
-                    metric = record[judge.name] = judge(outputs)
+                    metric = figures[judge.name] = record[judge.name] = judge(outputs)
+                codes = pack(outputs[-_HEALTH_ROWS:])
+                health = code_health(codes, None if classes is None else classes[looked_at])
+                record["codes"], record["collapsed"] = health.n_codes, health.collapsed
+                if health.collapsed:
+                    figures["codes"] = f"{health.n_codes} (collapsed)"
                 history.append(record)
-                bar.update(
-                    {name: record[name] for name in ("loss", judge.name if judge else "") if name in record}
-                )
+                bar.update(figures)
                 stop = [hook(dict(record)) is True for hook in hooks]
                 return metric, any(stop)
 
@@ -328,21 +337,21 @@ class DeepHash(Hasher):
         preparation = Preparation.fitted(X, rows, self.metric, width, self.random_state)
         inputs, row_scale = preparation.training_inputs(X)
         arrays: dict[str, Any] = {"row_scale": row_scale}
-        seen = Rows(inputs, row_scale, half_squares(inputs) if self.metric == "l2" else None)
-        arrays["row_bias"] = seen.bias
-        anchors, database = rows, rows
-        exact = seen
-        if len(rows) <= _GRAPH_EXACT_ROWS:
-            exact = Rows.of(X, self.metric)
-        else:
+        if self.metric == "l2":
+            arrays["row_bias"] = half_squares(inputs)
+        # What the network is shown, and under which metric: projected rows of length 1 have lost some of it.
+        shown = "dot" if self.metric == "cosine" and row_scale is None else self.metric
+        anchors, database, exact = rows, rows, (X, self.metric)
+        if len(rows) > _GRAPH_EXACT_ROWS:
             rng = np.random.default_rng(self.random_state)
             database = np.sort(rng.permutation(rows)[:_GRAPH_DATABASE])
             anchors = np.sort(rng.permutation(database)[:_GRAPH_ANCHORS])
+            exact = (inputs, shown)
         m = min(_GRAPH_NEIGHBORS, len(database) - 1)
         arrays["anchors"] = anchors
-        arrays["neighbors"], _ = nearest(exact, anchors, database, m, exclude_self=True)
+        arrays["neighbors"], _ = nearest(*exact, anchors, database, m, exclude_self=True, threads=self.threads)
         if "tau" not in settings.objective_options:
-            tau = temperature(seen, database, self.random_state)
+            tau = temperature(inputs, shown, database, self.random_state, self.threads)
             settings.objective_options = {**settings.objective_options, "tau": tau}
         start = rows[:: -(-len(rows) // _START_ROWS)]
         sample = preparation.apply(X[start])
@@ -351,7 +360,9 @@ class DeepHash(Hasher):
             arrays["noise"] = (recipe.input_noise * sample.std(axis=0)).astype(np.float32)
         if recipe.residual:
             arrays["residual_weight"], arrays["residual_bias"] = self._linear_start(sample)
-        judge = HeldOutRecall(exact, held_out, rows, self.random_state) if len(held_out) else None
+        judge = None
+        if len(held_out):
+            judge = HeldOutRecall(X, self.metric, held_out, rows, self.random_state, self.threads)
         return preparation, inputs, arrays, judge
 
     def _prepare_supervised(

@@ -92,8 +92,6 @@ class Preparation:
         """Prepared rows for the trainer as (inputs, row scale): X itself where a factor per row is all it takes."""
         if self.projection is None and self.metric == "cosine":
             return X, unit_scale(X)
-        if self.projection is None and self.metric == "dot":
-            return X, np.full(len(X), self.scale, np.float32)
         width = X.shape[1] if self.projection is None else self.projection.shape[1]
         inputs = np.empty((len(X), width), np.float32)
         for rows in row_blocks(*X.shape):

@@ -51,7 +51,7 @@ struct EpochReport {
 struct EpochDecision {
   std::optional<double> metric;  // higher is better; without one, the latest weights are kept
   bool stop = false;
-  bool interrupted = false;  // stop, and say so in the outcome
+  bool interrupted = false;  // stop as if Interrupted had said so before this epoch ended
 };
 
 struct Outcome {
