@@ -52,8 +52,8 @@ class _Recipe:
 
 _RECIPES = {
     "neighbors": _Recipe(False, (1024,), 0.1, False, True, 15, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5),
-    "csq": _Recipe(True, (512,), 0.5, True, False, 30, 0, 128, 3e-3, "onecycle", 1e-4, 0.0, 10),
-    "dtsh": _Recipe(True, (512,), 0.5, True, False, 30, 0, 128, 3e-3, "onecycle", 1e-4, 0.0, 10),
+    "csq": _Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
+    "dtsh": _Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
 }
 
 # Batches of `neighbors`: of 924 rows 48 are anchors, each with 12 of its neighbours, and 300 are drawn uniformly.
@@ -138,7 +138,7 @@ class DeepHash(Hasher):
     objective  hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
     neighbors  (1024,)      0.1      no          yes       15x100  924         2e-3           cosine
-    csq, dtsh  (512,)       0.5      yes         no        30      128         3e-3           onecycle
+    csq, dtsh  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
 
     ``neighbors`` projects rows with many columns on their 256 leading directions (512 for 256 bits and more), takes
