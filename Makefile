@@ -52,7 +52,7 @@ $(VENV)/.requirements: pyproject.toml scripts/requirements.py
 	@PYTHON=$(PYTHON) scripts/system-packages compiler python
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python scripts/requirements.py build > $(VENV)/build.txt
-	$(BIN)/python scripts/requirements.py extra all dev >> $(VENV)/build.txt
+	$(BIN)/python scripts/requirements.py extra dev >> $(VENV)/build.txt
 	$(BIN)/python scripts/requirements.py no-deps > $(VENV)/no-deps.txt
 	$(BIN)/python -m pip install --quiet -r $(VENV)/build.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/no-deps.txt
