@@ -148,8 +148,7 @@ TEST(LearnNetwork, ResidualNetworkStartsLinear) {
   data.residual_bias = bias.data();
   learn::Network network(settings, data, 7);
   const at::Tensor x = batch();
-  const at::Tensor expected =
-      at::mm(x, at::from_blob(weight.data(), {bits, width}, at::kFloat).t()) + 0.5;
+  const at::Tensor expected = at::mm(x, at::from_blob(weight.data(), {bits, width}, at::kFloat).t()) + 0.5;
   EXPECT_TRUE(at::allclose(network.forward(x, true), expected, 1e-5, 1e-5));
 }
 

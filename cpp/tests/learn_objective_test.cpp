@@ -89,8 +89,7 @@ TEST(LearnObjective, NeighborsOfTheTargetItselfHaveNoDivergence) {
 
 TEST(LearnObjective, CsqGradientIsTheSlope) {
   for (const std::int64_t n_bits : {bits}) {
-    const auto objective =
-        learn::make_objective("csq", {{"quantization", 0.7}}, {n_bits, classes, 2e-3, 0});
+    const auto objective = learn::make_objective("csq", {{"quantization", 0.7}}, {n_bits, classes, 2e-3, 0});
     expect_gradient(*objective, batch_of(false));
   }
 }
@@ -106,8 +105,7 @@ TEST(LearnObjective, CsqCentresAreFarApart) {
     const at::Tensor centres = -objective->evaluate(at::zeros({n_classes, n_bits}), batch).gradient.sign();
     const at::Tensor products = at::mm(centres, centres.t());
     for (std::int64_t a = 0; a < n_classes; ++a)
-      for (std::int64_t b = 0; b < a; ++b)
-        EXPECT_LE(products[a][b].item<double>(), n_bits == 16 ? 0.0 : n_bits / 3.0);
+      for (std::int64_t b = 0; b < a; ++b) EXPECT_LE(products[a][b].item<double>(), n_bits == 16 ? 0.0 : n_bits / 3.0);
   }
 }
 

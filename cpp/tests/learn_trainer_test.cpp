@@ -76,8 +76,7 @@ struct TestRun {
   std::vector<double> losses;
 };
 
-TestRun run(const learn::Settings& settings, const learn::TrainingSet& data,
-        const std::vector<double>& metrics = {}) {
+TestRun run(const learn::Settings& settings, const learn::TrainingSet& data, const std::vector<double>& metrics = {}) {
   TestRun result;
   result.outcome = learn::train(
       settings, data,
@@ -198,7 +197,8 @@ TEST(LearnSampler, BatchesHaveNoRepeatedRowsAndHoldNeighbors) {
         seen.insert(rows.begin(), rows.end());
         if (objective == "neighbors" && size == 96) {
           int same = 0;
-          for (int k = 1; k < 5; ++k) same += rows[0] / Clusters::size == rows[static_cast<std::size_t>(k)] / Clusters::size;
+          for (int k = 1; k < 5; ++k)
+            same += rows[0] / Clusters::size == rows[static_cast<std::size_t>(k)] / Clusters::size;
           EXPECT_EQ(same, 4);
         }
       }
@@ -216,7 +216,8 @@ TEST(LearnSampler, DtshBatchesBalanceClasses) {
   std::vector<std::int32_t> rows;
   sampler->next(rows);
   std::vector<int> counts(5);
-  for (const std::int32_t row : rows) ++counts[static_cast<std::size_t>(clusters.labels[static_cast<std::size_t>(row)])];
+  for (const std::int32_t row : rows)
+    ++counts[static_cast<std::size_t>(clusters.labels[static_cast<std::size_t>(row)])];
   EXPECT_EQ(counts, (std::vector<int>{10, 10, 10, 10, 10}));
 }
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
 import pytest
 
 import simskip
-from simskip.hashing import PCAHash, load_hasher
+from simskip.hashing import PCAHash, load_hasher, native_trainer
 from simskip.hashing.deep import DeepHash
-from simskip.hashing.held_out import HeldOutRecall
+from simskip.hashing.held_out import HeldOutMap, HeldOutRecall
+from simskip.hashing.neighbor_graph import nearest, temperature
 
 pytestmark = pytest.mark.filterwarnings("default::simskip.CollapseWarning")
 
@@ -90,9 +92,11 @@ def test_supervised_objectives_separate_classes_on_unseen_rows(classes, objectiv
     assert hasher.history_[-1]["map"] > 0.7
 
 
-def test_same_seed_same_bits(manifold):
-    def fit(seed, **more):
-        return DeepHash(16, random_state=seed, hidden=(32,), **SMALL, **more).fit(manifold, progress=False)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_seed_same_bits(manifold, threads):
+    def fit(seed):
+        parameters = {**SMALL, "threads": threads, "batch_size": 300}
+        return DeepHash(16, random_state=seed, hidden=(128,), **parameters).fit(manifold, progress=False)
 
     first, again, other = fit(3), fit(3), fit(4)
     assert first.fingerprint == again.fingerprint
@@ -131,6 +135,67 @@ def test_wide_inputs_are_projected():
     hasher = DeepHash(8, hidden=(16,), **SMALL).fit(X, progress=False)
     assert hasher.network_.n_inputs == 256
     assert hasher.project(X[:5]).shape == (5, 8)
+
+
+def test_large_data_use_the_graph_of_a_sample(manifold, monkeypatch):
+    for name, value in (("_GRAPH_EXACT_ROWS", 1000), ("_GRAPH_DATABASE", 900), ("_GRAPH_ANCHORS", 400)):
+        monkeypatch.setattr(f"simskip.hashing.deep.{name}", value)
+    given = {}
+    train = native_trainer.load().train
+
+    def spy(settings, inputs, rows, on_epoch, **arrays):
+        given.update(arrays, rows=rows)
+        return train(settings, inputs, rows, on_epoch, **arrays)
+
+    monkeypatch.setattr(native_trainer.load(), "train", spy)
+    DeepHash(8, hidden=(8,), **SMALL).fit(manifold, progress=False)
+    assert given["anchors"].shape == (400,)
+    assert given["neighbors"].shape == (400, 50)
+    assert set(given["neighbors"].ravel()) <= set(given["rows"])
+    assert not (given["neighbors"] == given["anchors"][:, None]).any()
+
+
+def test_temperature_gives_the_perplexity_it_promises(manifold):
+    rows = np.arange(1000, dtype=np.int32)
+    for metric in ("cosine", "l2", "dot"):
+        tau = temperature(manifold, metric, rows, seed=0)
+        anchors = rows[::7]
+        _, found = nearest(manifold, metric, anchors, rows, 500, exclude_self=True)
+        similarity = {"cosine": -found, "dot": found, "l2": -(found**2) / 2}[metric].astype(np.float64)
+        p = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / tau)
+        p /= p.sum(axis=1, keepdims=True)
+        perplexity = np.exp(-(p * np.log(np.maximum(p, 1e-300))).sum(axis=1).mean())
+        assert 25 < perplexity < 36, metric
+
+
+def test_nearest_leaves_the_row_itself_out_even_among_copies():
+    X = np.ones((6, 2), np.float32)
+    X[4:] = [1, 2]
+    rows = np.array([0, 1, 2, 3, 4, 5], np.int32)
+    neighbors, _ = nearest(X, "l2", rows, rows, 2, exclude_self=True)
+    assert neighbors.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [5, 0], [4, 0]]
+
+
+def test_held_out_recall_is_the_expected_value_over_ties():
+    X = np.eye(30, dtype=np.float32)
+    rows = np.arange(30, dtype=np.int32)
+    judge = HeldOutRecall(X, "cosine", rows[:3], rows[3:], seed=0)
+    assert judge(np.ones((30, 8), np.float32)) == pytest.approx(25 / 27)  # all equal: k of n
+
+
+def test_held_out_map_is_the_expected_value_over_ties():
+    labels = np.array([0, 0, 1, 1, 1], np.int32)
+    judge = HeldOutMap(np.arange(5, dtype=np.int32), labels)
+    perfect = np.where(labels == 0, 1.0, -1.0)[:, None] * np.ones((5, 4))
+    assert judge(perfect.astype(np.float32)) == pytest.approx(1.0)
+    # All codes equal: the mean over all orders of the four others, by enumeration.
+    expected = []
+    for query in range(5):
+        others = [labels[i] == labels[query] for i in range(5) if i != query]
+        for order in itertools.permutations(others):
+            places = np.flatnonzero(order)
+            expected.append(((np.arange(len(places)) + 1) / (places + 1)).mean())
+    assert judge(np.ones((5, 4), np.float32)) == pytest.approx(np.mean(expected))
 
 
 def test_more_bits_than_dimensions(manifold):
@@ -234,7 +299,9 @@ def test_save_load_and_pickle(manifold, classes, tmp_path):
     X, y = classes
     wide = np.random.default_rng(5).normal(size=(300, 260)).astype(np.float32)
     for hasher in (
-        DeepHash(12, hidden=(8, 8), activation="gelu", objective_options={"tau": 0.1}, **SMALL).fit(wide, progress=False),
+        DeepHash(12, hidden=(8, 8), activation="gelu", objective_options={"tau": 0.1}, **SMALL).fit(
+            wide, progress=False
+        ),
         DeepHash(12, metric="l2", hidden=(), **SMALL).fit(manifold, progress=False),
         DeepHash(12, "csq", batch_norm=True, epochs=2, threads=1).fit(X, y, progress=False),
     ):
@@ -258,7 +325,7 @@ def test_damaged_state_is_refused(manifold):
         {"layers.0.bias": tensors["layers.0.bias"] * np.nan},
         {"residual.weight": tensors["residual.weight"].astype(np.float64)},
     ):
-        with pytest.raises(ValueError, match="layer|weights|float32"):
+        with pytest.raises(ValueError, match=r"layer|weights|float32"):
             DeepHash._from_state(params, {**tensors, **change})
     with pytest.raises(ValueError, match="activation"):
         DeepHash._from_state({**params, "activation": "sine"}, tensors)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import simskip
 from simskip.hashing import native_trainer
 from simskip.hashing.deep import DeepHash
 
@@ -71,8 +76,8 @@ INTERRUPTED = """
     hasher = DeepHash(16, hidden=(64,), epochs=100000, steps_per_epoch=int(sys.argv[2]), patience=0, threads=1,
                       batch_size=200)
     if after == 0:
-        # Sent while the first epoch runs: 5 s are more than the preparation takes.
-        threading.Timer(5.0, interrupt).start()
+        # Sent while the first epoch runs: 3 s are more than the preparation takes.
+        threading.Timer(3.0, interrupt).start()
     try:
         hasher.fit(X, progress=False, callbacks=[hook])
     except KeyboardInterrupt:
@@ -165,3 +170,40 @@ def test_signal_handlers_are_untouched():
     X = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     DeepHash(8, hidden=(8,), epochs=1, steps_per_epoch=2, threads=1).fit(X, progress=False)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_gil_is_free_while_training():
+    X = np.random.default_rng(0).normal(size=(2000, 32)).astype(np.float32)
+    counted, done = [0], threading.Event()
+
+    def count():
+        while not done.is_set():
+            counted[0] += 1
+
+    between = []
+    hasher = DeepHash(16, hidden=(64,), epochs=3, steps_per_epoch=40, batch_size=200, threads=1)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        hasher.fit(X, progress=False, callbacks=[lambda record: between.append(counted[0])])
+    finally:
+        done.set()
+        thread.join()
+    # Between two callbacks lies native training: the other thread must have run far more than a few switches.
+    assert min(np.diff(between)) > 1000
+
+
+def test_stub_and_module_have_the_same_names():
+    trainer = native_trainer.load()
+    stub = ast.parse(Path(simskip.__file__).with_name("_learn.pyi").read_text())
+    described = {node.name: node for node in stub.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    del described["Outcome"]  # a dict; the stub names its keys
+    assert set(described) == {name for name in dir(trainer) if not name.startswith("_")}
+    for name, node in described.items():
+        if isinstance(node, ast.ClassDef):
+            members = {getattr(item, "name", None) or item.target.id for item in node.body} - {"__init__"}
+            assert members == {item for item in dir(getattr(trainer, name)) if not item.startswith("_")}, name
+        else:
+            arguments = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+            signature = getattr(trainer, name).__doc__.splitlines()[0]
+            assert re.findall(r"[(,] ?\*?,? ?(\w+):", signature) == arguments, name

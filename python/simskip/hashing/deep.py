@@ -122,7 +122,8 @@ class DeepHash(Hasher):
     history_ : list of dict
         One record per epoch: ``epoch`` (from 1), ``step``, ``learning_rate``, ``loss`` and its parts (means over the
         epoch), the held-out figure (``recall@25`` or ``map``), ``codes`` (different ones among at most 4,000 rows),
-        whether they have ``collapsed``, ``seconds`` since training began. The last record of an interrupted training has ``interrupted: True``.
+        whether they have ``collapsed``, ``seconds`` since training began. The last record of an interrupted
+        training has ``interrupted: True``.
     best_epoch_ : int
         The epoch whose weights were kept: the best on held-out rows.
     network_ : DenseNetwork
@@ -256,9 +257,7 @@ class DeepHash(Hasher):
         classes = _class_numbers(self.objective, y) if recipe.supervised else None
         trainer = native_trainer.load()
         settings = self._settings(trainer, recipe)
-        held_out, rows = _split(
-            len(X), self.validation_fraction, _MAX_HELD_OUT[self.objective], self.random_state
-        )
+        held_out, rows = _split(len(X), self.validation_fraction, _MAX_HELD_OUT[self.objective], self.random_state)
         prepare = self._prepare_supervised if recipe.supervised else self._prepare_neighbors
         preparation, inputs, arrays, judge = prepare(X, classes, recipe, settings, rows, held_out)
         # Without held-out rows some training rows are looked at: only to see whether codes fall together.
@@ -289,9 +288,7 @@ class DeepHash(Hasher):
             raise KeyboardInterrupt("training was interrupted before its first epoch ended")
         if result["interrupted"]:
             history[-1]["interrupted"] = True
-        self.network_ = DenseNetwork(
-            tuple(result["layers"]), result["residual"], self.activation, self.output
-        )
+        self.network_ = DenseNetwork(tuple(result["layers"]), result["residual"], self.activation, self.output)
         self.preparation_ = preparation
         self.history_ = history
         self.best_epoch_ = int(result["best_epoch"])
@@ -466,9 +463,7 @@ def _options(trainer: Any, objective: str, given: Mapping[str, float] | None) ->
 
 def _class_numbers(objective: str, y: npt.NDArray[Any] | None) -> RowNumbers:
     if y is None:
-        raise ValueError(
-            f"y must hold a class for each row: objective {objective!r} learns from labels, got None"
-        )
+        raise ValueError(f"y must hold a class for each row: objective {objective!r} learns from labels, got None")
     try:
         values, numbers = np.unique(y, return_inverse=True)
     except TypeError:

@@ -47,9 +47,7 @@ class HeldOutRecall:
         self.queries = held_out[:_MAX_QUERIES]
         self.database = np.sort(rng.permutation(training)[:_MAX_RECALL_DATABASE])
         self.k = min(_K, len(self.database))
-        neighbors, _ = nearest(
-            X, metric, self.queries, self.database, self.k, exclude_self=False, threads=threads
-        )
+        neighbors, _ = nearest(X, metric, self.queries, self.database, self.k, exclude_self=False, threads=threads)
         self._truth = np.searchsorted(self.database, neighbors)
 
     @property
@@ -98,9 +96,7 @@ class HeldOutMap:
         n_bits = outputs.shape[1]
         distances = _distances(outputs[self._queries], outputs)
         same = self._labels[self._queries][:, None] == self._labels
-        distances[np.arange(len(self._queries)), self._queries] = (
-            n_bits + 1
-        )  # the query itself, past all others
+        distances[np.arange(len(self._queries)), self._queries] = n_bits + 1  # the query itself, past all others
         cells = distances + (n_bits + 2) * np.arange(len(self._queries))[:, None]
         shape = (len(self._queries), n_bits + 2)
         size = np.prod(shape)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..index.vector import VectorIndex
-
 __all__ = ["half_squares", "nearest", "temperature"]
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -55,6 +53,8 @@ def nearest(
     distances : (q, k) float32 array
         As ``VectorIndex`` defines them.
     """
+    from ..index.vector import VectorIndex  # its package imports this one
+
     index = VectorIndex(X.shape[1], metric)
     index.add(X[database], ids=database)
     neighbors = np.empty((len(queries), k), np.int32)
