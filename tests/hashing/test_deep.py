@@ -317,6 +317,18 @@ def test_save_load_and_pickle(manifold, classes, tmp_path):
             assert {**other.get_params(), "threads": 1} == {**hasher.get_params(), "threads": 1}
 
 
+def test_numpy_numbers_as_parameters(manifold, tmp_path):
+    hasher = DeepHash(
+        np.int64(8),
+        hidden=np.array([8]),
+        learning_rate=np.float32(1e-3),
+        objective_options={"tau": np.float32(0.1)},
+        **SMALL,
+    ).fit(manifold, progress=False)
+    hasher.save(tmp_path / "hasher.safetensors")
+    assert load_hasher(tmp_path / "hasher.safetensors").encode(manifold) == hasher.encode(manifold)
+
+
 def test_damaged_state_is_refused(manifold):
     hasher = DeepHash(8, hidden=(8,), **SMALL).fit(manifold, progress=False)
     params, tensors = hasher._state()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,49 +11,21 @@ import numpy.typing as npt
 
 from .. import cpu
 from ..codes import pack
-from ..validation import choice, fraction, positive_int
+from ..validation import choice
 from . import native_trainer
 from .hasher import FloatMatrix, Hasher
 from .health import code_health
 from .held_out import HeldOutMap, HeldOutRecall
 from .linear import PCAHash
 from .neighbor_graph import half_squares, nearest, temperature
-from .network import ACTIVATIONS, OUTPUTS, DenseNetwork
-from .preparation import METRICS, Preparation, unit_scale
+from .network import DenseNetwork
+from .preparation import Preparation, unit_scale
 from .progress import EpochBar
+from .recipes import Recipe, not_negative, resolved, widths
 
 __all__ = ["DeepHash"]
 
 RowNumbers = npt.NDArray[np.int32]
-
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "constant", "onecycle")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recipe:
-    """What an objective uses for the parameters that are left None."""
-
-    supervised: bool
-    hidden: tuple[int, ...]
-    dropout: float
-    batch_norm: bool
-    residual: bool
-    epochs: int
-    steps_per_epoch: int  # 0: a pass over the rows
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    weight_decay: float
-    input_noise: float
-    patience: int
-
-
-_RECIPES = {
-    "neighbors": _Recipe(False, (1024,), 0.1, False, True, 15, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5),
-    "csq": _Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
-    "dtsh": _Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
-}
 
 # Batches of `neighbors`: of 924 rows 48 are anchors, each with 12 of its neighbours, and 300 are drawn uniformly.
 _ANCHOR_SHARE = 48 / 924
@@ -138,9 +109,11 @@ class DeepHash(Hasher):
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
     objective  hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
-    neighbors  (1024,)      0.1      no          yes       15x100  924         2e-3           cosine
+    neighbors  (1024,)      0.1      no          yes       12x100  924         2e-3           cosine
     csq, dtsh  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+
+    Further: ``neighbors`` has input noise 0.3 and patience 5; csq and dtsh have weight decay 0.01, and run through.
 
     ``neighbors`` projects rows with many columns on their 256 leading directions (512 for 256 bits and more), takes
     the exact neighbours among the training rows (of a sample, above 20,000 rows) as the truth, and sets the
@@ -216,36 +189,6 @@ class DeepHash(Hasher):
         self.random_state = random_state
         self.threads = threads
 
-    def _resolved(self) -> _Recipe:
-        """The recipe with the user's parameters in it, all checked."""
-        recipe = _RECIPES[choice(self.objective, "objective", tuple(_RECIPES))]
-        choice(self.activation, "activation", ACTIVATIONS)
-        choice(self.output, "output", OUTPUTS)
-        choice(self.optimizer, "optimizer", OPTIMIZERS)
-        choice(self.metric, "metric", METRICS)
-        fraction(self.validation_fraction, "validation_fraction", open_high=True)
-        positive_int(self.random_state, "random_state", minimum=0, maximum=2**64 - 1)
-        if self.threads is not None:
-            positive_int(self.threads, "threads")
-        own: dict[str, Any] = {}
-        if self.hidden is not None:
-            own["hidden"] = _widths(self.hidden)
-        for name in ("dropout",):
-            if getattr(self, name) is not None:
-                own[name] = fraction(getattr(self, name), name, open_high=True)
-        for name in ("batch_norm", "residual"):
-            if getattr(self, name) is not None:
-                own[name] = choice(getattr(self, name), name, (False, True))
-        for name, minimum in (("epochs", 1), ("steps_per_epoch", 0), ("batch_size", 2), ("patience", 0)):
-            if getattr(self, name) is not None:
-                own[name] = positive_int(getattr(self, name), name, minimum=minimum)
-        if self.schedule is not None:
-            own["schedule"] = choice(self.schedule, "schedule", SCHEDULES)
-        for name, zero in (("learning_rate", False), ("weight_decay", True), ("input_noise", True)):
-            if getattr(self, name) is not None:
-                own[name] = _not_negative(getattr(self, name), name, zero=zero)
-        return dataclasses.replace(recipe, **own)
-
     def _fit(
         self,
         X: FloatMatrix,
@@ -253,7 +196,7 @@ class DeepHash(Hasher):
         progress: bool,
         callbacks: Iterable[Callable[..., Any]],
     ) -> None:
-        recipe = self._resolved()
+        recipe = resolved(self)
         classes = _class_numbers(self.objective, y) if recipe.supervised else None
         trainer = native_trainer.load()
         settings = self._settings(trainer, recipe)
@@ -293,7 +236,7 @@ class DeepHash(Hasher):
         self.history_ = history
         self.best_epoch_ = int(result["best_epoch"])
 
-    def _settings(self, trainer: Any, recipe: _Recipe) -> Any:
+    def _settings(self, trainer: Any, recipe: Recipe) -> Any:
         network = trainer.NetworkSettings()
         network.n_bits = self.n_bits
         network.hidden = list(recipe.hidden)
@@ -324,7 +267,7 @@ class DeepHash(Hasher):
         self,
         X: FloatMatrix,
         classes: RowNumbers | None,
-        recipe: _Recipe,
+        recipe: Recipe,
         settings: Any,
         rows: RowNumbers,
         held_out: RowNumbers,
@@ -366,7 +309,7 @@ class DeepHash(Hasher):
         self,
         X: FloatMatrix,
         classes: RowNumbers | None,
-        recipe: _Recipe,
+        recipe: Recipe,
         settings: Any,
         rows: RowNumbers,
         held_out: RowNumbers,
@@ -408,10 +351,12 @@ class DeepHash(Hasher):
         return self.network_.forward(self.preparation_.apply(X))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        params = self.get_params()
+        params = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params().items()}
         del params["threads"]  # of this machine, not of the hasher
-        params["hidden"] = None if self.hidden is None else list(_widths(self.hidden))
-        params["objective_options"] = None if self.objective_options is None else dict(self.objective_options)
+        if self.hidden is not None:
+            params["hidden"] = list(widths(self.hidden))
+        if self.objective_options is not None:
+            params["objective_options"] = {k: float(v) for k, v in self.objective_options.items()}
         # Seconds are left out: the same training must give the same fingerprint.
         params["history"] = [{k: v for k, v in record.items() if k != "seconds"} for record in self.history_]
         params["best_epoch"] = self.best_epoch_
@@ -426,7 +371,7 @@ class DeepHash(Hasher):
         if params["hidden"] is not None:
             params["hidden"] = tuple(params["hidden"])
         hasher = cls(**params)
-        hasher._resolved()
+        resolved(hasher)
         hasher.network_ = DenseNetwork.from_tensors(tensors, hasher.activation, hasher.output)
         hasher.preparation_ = Preparation.from_tensors(tensors, metric)
         if hasher.network_.n_outputs != hasher.n_bits:
@@ -436,28 +381,12 @@ class DeepHash(Hasher):
         return hasher
 
 
-def _widths(value: Any) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise ValueError(f"hidden must be a sequence of widths such as (512, 256), got {value!r}")
-    return tuple(positive_int(width, "a width in hidden") for width in value)
-
-
-def _not_negative(value: Any, name: str, *, zero: bool) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise ValueError(f"{name} must be a number {'>= 0' if zero else '> 0'}, got {value!r}")
-    return number
-
-
 def _options(trainer: Any, objective: str, given: Mapping[str, float] | None) -> dict[str, float]:
     known = next(info.options for info in trainer.objectives() if info.name == objective)
     options: dict[str, float] = {}
     for name, value in (given or {}).items():
         choice(name, f"an option of {objective}", tuple(sorted(known)))
-        options[name] = _not_negative(value, f"objective_options[{name!r}]", zero=True)
+        options[name] = not_negative(value, f"objective_options[{name!r}]", zero=True)
     return options
 
 
