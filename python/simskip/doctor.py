@@ -152,12 +152,14 @@ def _torch() -> str:
 
 
 def _trainer(problems: list[str]) -> str:
+    from .hashing import native_trainer
+
     if importlib.util.find_spec("simskip._learn") is None:
         return "not built (SIMSKIP_LEARN=OFF): everything but training works"
     try:
-        importlib.import_module("simskip._learn")
+        native_trainer.load()
     except ImportError as error:
         if importlib.util.find_spec("torch") is not None:
-            problems.append(f"the trainer does not load: {error}")
+            problems.append(str(error))
         return f"built, does not load: {error}"
     return "loads"
