@@ -22,7 +22,7 @@ def hasher(clusters):
 
 @pytest.fixture(scope="session")
 def report(clusters, hasher):
-    """A report with everything in it: labels, codes alone, asymmetric, reranked, a foreign index, pictures."""
+    """A report with everything in it: labels, codes alone, asymmetric, reranked, pictures."""
     from simskip.evaluation import evaluate
 
     X, Q, labels, query_labels = clusters

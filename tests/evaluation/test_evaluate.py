@@ -313,8 +313,14 @@ def test_the_data_of_the_caller_is_left_alone(clusters, hasher):
         ({"queries": np.full((1, 24), np.nan)}, "queries must be finite"),
         ({"database": np.zeros(5)}, "database must have shape"),
         ({"labels": np.zeros(1000, int)}, "labels and query_labels must be given together"),
-        ({"labels": np.zeros(7, int), "query_labels": np.zeros(60, int)}, "labels must hold one label for each"),
-        ({"labels": np.zeros(1000, int), "query_labels": np.zeros(7, int)}, "query_labels must hold one label"),
+        (
+            {"labels": np.zeros(7, int), "query_labels": np.zeros(60, int)},
+            "labels must hold one label for each",
+        ),
+        (
+            {"labels": np.zeros(1000, int), "query_labels": np.zeros(7, int)},
+            "query_labels must hold one label",
+        ),
         ({"level": 1.0}, "level must lie inside"),
         ({"min_recall": 1.5}, "min_recall must lie in"),
         ({"overlap": "ignore"}, "overlap must be one of"),
@@ -340,3 +346,30 @@ def test_bad_arguments_are_refused_before_any_work(clusters, change, message):
 
     with pytest.raises(ValueError, match=message):
         evaluate({"codes": Untouched()}, **{"database": X, "queries": Q, **change})
+
+
+@pytest.mark.parametrize("metric", ["l2", "dot"])
+def test_other_metrics(clusters, hasher, metric):
+    X, Q, labels, query_labels = clusters
+    report = evaluate(
+        {"rerank": (hasher, {"rerank": 8})},
+        database=X,
+        queries=Q,
+        k=10,
+        metric=metric,
+        labels=labels,
+        query_labels=query_labels,
+        recall_ties="distances",
+        **FAST,
+    )
+    A, B = Q.astype(np.float64), X.astype(np.float64)
+    distances = -(A @ B.T) if metric == "dot" else np.square(A[:, None] - B[None]).sum(axis=2)
+    exact = np.argsort(distances, axis=1)[:, :10]
+    index = simskip.SimilarityIndex(hasher, metric=metric)
+    index.add(X)
+    _, found = index.search(Q, k=10, rerank=8)
+    expected = np.mean([len(set(f) & set(e)) / 10 for f, e in zip(found, exact, strict=True)])
+    assert report.row("rerank").get("recall@10") == pytest.approx(expected)
+    mean_ap = simskip.metrics.mean_average_precision(query_labels, labels, distances=distances)
+    assert report.row("exact").get("map") == pytest.approx(mean_ap, abs=1e-4)
+    assert report.provenance["metric"] == report.row("exact").origin.metric == metric

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import plots
 from .pictures import Shown
-from .rows import Column, Row
+from .rows import Column, Row, speed_text
 
 if TYPE_CHECKING:
     from .report import Report
@@ -34,7 +34,7 @@ def render(report: Report) -> str:
         tables=_tables(report),
         explanations=_explanations(report.columns),
         plots="\n".join(_plot(rows, k, kind) for kind in plots.KINDS),
-        pictures=_pictures(report.pictures, k),
+        pictures=_pictures(report),
         provenance=_provenance(report),
         footer=escape(_footer(report)),
     )
@@ -95,7 +95,7 @@ def _cards(report: Report) -> str:
     exact = report.rows[0]
     chosen = [
         (key, f"of the exact {report.k} nearest are found", by_key[key].interval_text(row)),
-        ("speedup", "than exact search", f"{row.get('speedup_batch'):.3g}x in batches"),
+        ("speedup", "relative to exact search", _both_speeds(row)),
         ("memory_ratio", "in memory than float vectors", f"{by_key['bytes_per_item'].text(row)} per item"),
         ("latency_p50_ms", "median time of one query", f"exact: {by_key['latency_p50_ms'].text(exact)} ms"),
     ]
@@ -105,6 +105,11 @@ def _cards(report: Report) -> str:
         for name, caption, note in chosen
     )
     return f'<dl class="cards" aria-label="{escape(row.name)} in four numbers">{cards}</dl>'
+
+
+def _both_speeds(row: Row) -> str:
+    single, batch = (speed_text(row.get(f"speedup_{kind}")) for kind in ("single", "batch"))
+    return f"{single} for one query, {batch} in batches"
 
 
 def _tables(report: Report) -> str:
@@ -139,13 +144,11 @@ def _line(report: Report, row: Row, columns: Sequence[Column], starts: set[str])
     for column in columns:
         interval = column.interval_text(row)
         value = row.get(column.key)
-        style = ""
+        text = f"{escape(column.text(row))}{f'<small>{escape(interval)}</small>' if interval else ''}"
         if column.interval and not math.isnan(value):
-            style = f' style="--share:{100 * min(max(value, 0.0), 1.0):.1f}%"'
-        kind = " ".join(filter(None, ["first" * (column.key in starts), "measure" * bool(style)]))
-        kind = f' class="{kind}"' if kind else ""
-        note = f"<small>{escape(interval)}</small>" if interval else ""
-        cells.append(f"<td{kind}{style}>{escape(column.text(row))}{note}</td>")
+            share = 100 * min(max(value, 0.0), 1.0)
+            text = f'<div class="measure" style="--share:{share:.1f}%">{text}</div>'
+        cells.append(f"<td{_first(column, starts)}>{text}</td>")
     flag = '<small class="flag">see the notes above</small>' if row.flags else ""
     best = " best" if row.name == report.decision.row and report.decision.replace else ""
     kind = row.kind if row.kind in ("exact", "control") else "judged"
@@ -190,18 +193,22 @@ def _plot(rows: Sequence[Row], k: int, kind: str) -> str:
     return f"<figure>{plots.svg(plots.draw(rows, k, kind), kind, description)}</figure>"
 
 
-def _pictures(shown: Sequence[Shown] | None, k: int) -> str:
+def _pictures(report: Report) -> str:
+    shown = report.pictures
     if not shown:
         return ""
+    # Ordered by the verdict's row, or by the first where there is no verdict (Album.page).
+    judged = report.decision.row or report.rows[1].name
     legend = (
         '<ul class="legend"><li><strong>✓</strong> solid frame: one of the exact'
-        f" {k} nearest</li><li><strong>✕</strong> dashed frame: not one of them</li></ul>"
+        f" {report.k} nearest</li><li><strong>✕</strong> dashed frame: not one of them</li></ul>"
     )
     blocks = "\n".join(_query(item) for item in shown)
     return (
         '<section aria-labelledby="pictures-heading"><h2 id="pictures-heading">'
         "Queries and what was found</h2>"
-        f"<p>From the lowest recall to the highest, the nearest {len(shown[0].strips[0].items)} each.</p>"
+        f"<p>Queries from the lowest recall of {escape(judged)} to the highest, the nearest"
+        f" {len(shown[0].strips[0].items)} of each list.</p>"
         f"{legend}\n{blocks}\n</section>"
     )
 

@@ -128,7 +128,7 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
         Column(
             f"recall@{j}",
             f"Recall@{j}",
-            f"Share of the {j} nearest by exact float search that are among the {j} found." + interval,
+            f"Share of the {j} nearest by exact float search that a search for {j} finds." + interval,
             _share,
             True,
             "Same neighbours as exact search",
@@ -225,8 +225,8 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
         ),
         Column(
             "speedup",
-            "Faster",
-            "Times faster than exact float search: the smaller of the two ratios, single query (median) and"
+            "Speed-up",
+            "Speed relative to exact float search: the smaller of the two ratios, single query (median) and"
             " batch (throughput).",
             _times,
             group="Time",

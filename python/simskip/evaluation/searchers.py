@@ -164,11 +164,11 @@ def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]
         )
     if hasattr(thing, "search"):
         _check_index(name, thing, data)
-    elif hasattr(thing, "encode"):
+    elif hasattr(thing, "encode") and hasattr(thing, "project"):  # both: strings have the first, too
         _check_hasher(name, thing, data)
     else:
         raise ValueError(
-            f"searchers[{name!r}] must be a hasher (encode) or an index (search), got {type(thing).__name__}"
+            f"searchers[{name!r}] must be a hasher (encode, project) or an index (search), got {type(thing).__name__}"
         )
     return name, thing, options
 
@@ -198,6 +198,11 @@ def _check_index(name: str, index: Any, data: Data) -> None:
         raise ValueError(
             f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database, got {size} items"
         )
+    if isinstance(index, (SimilarityIndex, VectorIndex)):  # of others only the length is known
+        if not np.array_equal(index.ids, np.arange(size)):
+            raise ValueError(f"searchers[{name!r}] must have the row numbers of database as ids, got others")
+        if not np.array_equal(index.vectors(), data.database):
+            raise ValueError(f"searchers[{name!r}] must hold exactly the rows of database, got other vectors")
 
 
 def _build(
