@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -63,7 +64,8 @@ TEST(ParallelFor, OnlyTheCallingThreadPolls) {
     if (std::this_thread::get_id() != caller) other = true;
     return ++polls == 3;
   });
-  EXPECT_THROW(parallel_for(std::size_t{1} << 40, 3, &interrupt, [](std::size_t) {}), Interrupted);
+  const auto pause = [](std::size_t) { std::this_thread::sleep_for(std::chrono::microseconds(1)); };
+  EXPECT_THROW(parallel_for(1 << 20, 3, &interrupt, pause), Interrupted);
   EXPECT_FALSE(other.load());
 }
 
