@@ -181,7 +181,9 @@ def pack(values: npt.ArrayLike, threshold: float = 0.0, *, threads: int | None =
             raise ValueError(f"values must not hold NaN, got nan at row {row}, column {column}")
         threshold = _floor_to(array.dtype, threshold)
         if array.dtype == np.float32:
-            return Codes(_core.pack_float(np.ascontiguousarray(array, np.float32), threshold, n_threads), array.shape[1])
+            return Codes(
+                _core.pack_float(np.ascontiguousarray(array, np.float32), threshold, n_threads), array.shape[1]
+            )
     # Other types are compared as they are: a tiny float64 must not become 0 on the way.
     bits = np.ascontiguousarray(array > threshold).view(np.int8)
     return Codes(_core.pack_int8(bits, 0, n_threads), array.shape[1])
