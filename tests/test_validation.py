@@ -76,7 +76,7 @@ def test_choice_takes_no_lookalikes():
     assert v.choice("a", "c", ("a", None)) == "a"
     assert v.choice(None, "c", ("a", None)) is None
     for value in ("b", 1, np.array(["a"]), ["a"]):
-        with pytest.raises(ValueError, match="c must be one of 'a', 1.0"):
+        with pytest.raises(ValueError, match=r"c must be one of 'a', 1\.0"):
             v.choice(value, "c", ("a", 1.0))
 
 
