@@ -46,7 +46,7 @@ def small(monkeypatch, tmp_path):
 
     monkeypatch.setattr(datasets, "_PARTS", parts)
     monkeypatch.setattr(datasets, "_DEBIAN_FOLDER", tmp_path / "debian")
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     monkeypatch.setenv("SIMSKIP_CACHE", str(tmp_path / "cache"))
     mirror["requests"] = requests
     return mirror

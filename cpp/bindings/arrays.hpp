@@ -20,6 +20,8 @@ namespace py = pybind11;
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
+inline constexpr py::ssize_t max_k = 0x7FFFFFFF;
+
 template <class T>
 void require_shape(const Array<T>& array, const char* name, py::ssize_t rows, py::ssize_t columns) {
   if (array.ndim() != 2 || (rows >= 0 && array.shape(0) != rows) || (columns >= 0 && array.shape(1) != columns))
@@ -30,6 +32,11 @@ template <class T>
 void require_length(const Array<T>& array, const char* name, py::ssize_t length) {
   if (array.ndim() != 1 || array.shape(0) != length)
     throw py::value_error(std::string(name) + " must be one-dimensional with " + std::to_string(length) + " entries");
+}
+
+// Bounded so that the number of results, n times k, cannot overflow.
+inline void require_k(py::ssize_t k) {
+  if (k < 1 || k > max_k) throw py::value_error("k goes from 1 to " + std::to_string(max_k));
 }
 
 // Hands a vector's buffer to NumPy without a copy.

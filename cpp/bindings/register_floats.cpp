@@ -1,6 +1,9 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <limits>
 #include <optional>
+#include <stdexcept>
 
 #include "arrays.hpp"
 #include "interruptible.hpp"
@@ -37,11 +40,11 @@ py::tuple to_tuple(FloatNeighbors&& found, std::size_t n_queries, std::size_t k)
 // Owns a reference to the query array that FloatTopK points into.
 class Search {
  public:
-  Search(Floats queries, std::size_t k, const std::string& metric, double longest_row, int threads)
-      : queries_(std::move(queries)),
+  Search(Floats queries, py::ssize_t k, const std::string& metric, double longest_row, int threads)
+      : queries_(checked(std::move(queries), k)),
         n_queries_(static_cast<std::size_t>(queries_.shape(0))),
-        k_(k),
-        top_k_(queries_.data(), n_queries_, static_cast<std::size_t>(queries_.shape(1)), k, metric_named(metric),
+        k_(static_cast<std::size_t>(k)),
+        top_k_(queries_.data(), n_queries_, static_cast<std::size_t>(queries_.shape(1)), k_, metric_named(metric),
                longest_row, threads) {}
 
   void add(const Floats& products, const std::optional<Ids>& rows, std::int64_t first_row, const Doubles& norms) {
@@ -53,24 +56,43 @@ class Search {
     const std::int64_t* row_data = rows ? rows->data() : nullptr;
     const double* norm_data = norms.data();
     py::gil_scoped_release release;
+    const auto count = static_cast<std::int64_t>(n);
+    if (first_row > std::numeric_limits<std::int64_t>::max() - count) throw std::invalid_argument("no such first_row");
+    std::int64_t first = first_row, last = first_row + count - 1;
+    if (row_data && n) {
+      const auto [least, most] = std::minmax_element(row_data, row_data + n);
+      first = *least;
+      last = *most;
+    }
+    if (n && first < 0) throw std::invalid_argument("rows and first_row must not be negative");
+    last_row_ = std::max(last_row_, last);
     top_k_.add(data, n, row_data, first_row, norm_data);
   }
 
   py::tuple finish(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
     const Vectors vectors = view(rows, ids, norms);
     if (rows.shape(1) != queries_.shape(1)) throw py::value_error("rows and queries differ in width");
+    if (last_row_ >= rows.shape(0)) throw py::value_error("rows that were added are not there");
     FloatNeighbors found = interruptible([&](Interrupt& interrupt) { return top_k_.finish(vectors, &interrupt); });
     return to_tuple(std::move(found), n_queries_, k_);
   }
 
  private:
+  static Floats checked(Floats queries, py::ssize_t k) {
+    require_shape(queries, "queries", -1, -1);
+    require_k(k);
+    return queries;
+  }
+
   Floats queries_;
   std::size_t n_queries_, k_;
+  std::int64_t last_row_ = -1;
   FloatTopK top_k_;
 };
 
 py::tuple rerank_rows(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms, const Floats& queries,
-                      const Ids& candidates, std::size_t k, const std::string& metric, int threads) {
+                      const Ids& candidates, py::ssize_t k, const std::string& metric, int threads) {
+  require_k(k);
   const Vectors vectors = view(rows, ids, norms);
   require_shape(queries, "queries", -1, rows.shape(1));
   require_shape(candidates, "candidates", queries.shape(0), -1);
@@ -82,9 +104,10 @@ py::tuple rerank_rows(const Floats& rows, const std::optional<Ids>& ids, const D
   const float* query_data = queries.data();
   const Metric m = metric_named(metric);
   FloatNeighbors found = interruptible([&](Interrupt& interrupt) {
-    return rerank(vectors, query_data, n, candidate_data, n_candidates, k, m, threads, &interrupt);
+    return rerank(vectors, query_data, n, candidate_data, n_candidates, static_cast<std::size_t>(k), m, threads,
+                  &interrupt);
   });
-  return to_tuple(std::move(found), n, k);
+  return to_tuple(std::move(found), n, static_cast<std::size_t>(k));
 }
 
 Doubles norms_of(const Floats& rows, int threads) {
@@ -109,7 +132,7 @@ void register_floats(py::module_& m) {
         py::arg("queries").noconvert(), py::arg("candidates").noconvert(), py::arg("k"), py::arg("metric"),
         py::arg("threads") = 0, "Order candidate rows (n_queries, c; -1: none) by the exact metric; keep k.");
   py::class_<Search>(m, "FloatTopK", "One exact float search: see float_top_k.hpp.")
-      .def(py::init<Floats, std::size_t, std::string, double, int>(), py::arg("queries").noconvert(), py::arg("k"),
+      .def(py::init<Floats, py::ssize_t, std::string, double, int>(), py::arg("queries").noconvert(), py::arg("k"),
            py::arg("metric"), py::arg("longest_row"), py::arg("threads") = 0)
       .def("add", &Search::add, py::arg("products").noconvert(), py::arg("rows").noconvert(), py::arg("first_row"),
            py::arg("norms").noconvert(), "Products (n_queries, n) of the queries with a block of rows.")

@@ -36,32 +36,34 @@ std::optional<std::vector<std::int64_t>> filter(const std::optional<Ids>& where)
   return to_vector(*where);
 }
 
-py::tuple search(const HammingIndex& index, const Bytes& queries, std::size_t k, const std::optional<Ids>& where,
+py::tuple search(const HammingIndex& index, const Bytes& queries, py::ssize_t k, const std::optional<Ids>& where,
                  std::optional<int> max_distance, int threads) {
   const std::size_t n = require_codes(index, queries, "queries");
+  require_k(k);
   const auto allowed = filter(where);
   IndexOptions o = options(max_distance, allowed, threads);
   const std::uint8_t* data = queries.data();
   Neighbors found = interruptible([&](Interrupt& interrupt) {
     o.interrupt = &interrupt;
-    return index.search(data, n, k, o);
+    return index.search(data, n, static_cast<std::size_t>(k), o);
   });
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(k)};
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), k};
   return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
 }
 
-py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, std::size_t k,
+py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, py::ssize_t k,
                             const std::optional<Ids>& where, int threads) {
   require_shape(outputs, "outputs", -1, index.n_bits());
+  require_k(k);
   const auto n = static_cast<std::size_t>(outputs.shape(0));
   const auto allowed = filter(where);
   IndexOptions o = options(std::nullopt, allowed, threads);
   const float* data = outputs.data();
   FloatNeighbors found = interruptible([&](Interrupt& interrupt) {
     o.interrupt = &interrupt;
-    return index.search_asymmetric(data, n, k, o);
+    return index.search_asymmetric(data, n, static_cast<std::size_t>(k), o);
   });
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(k)};
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), k};
   return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
 }
 
@@ -123,10 +125,12 @@ void register_hamming(py::module_& m) {
   m.attr("no_distance") = no_distance;
   m.attr("no_id") = no_id;
   py::class_<HammingIndex>(m, "HammingIndex", "See simskip.HammingIndex, which checks what users pass.")
-      .def(py::init<int>(), py::arg("n_bits"))
+      .def(py::init<int, std::int64_t>(), py::arg("n_bits"), py::arg("next_id") = 0)
       .def_property_readonly("n_bits", &HammingIndex::n_bits)
       .def_property_readonly("nbytes",
                              py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
+      .def_property_readonly("next_id",
+                             py::cpp_function(&HammingIndex::next_id, py::call_guard<py::gil_scoped_release>()))
       .def("__len__", &HammingIndex::size, py::call_guard<py::gil_scoped_release>())
       .def("__contains__", &HammingIndex::contains, py::arg("id"), py::call_guard<py::gil_scoped_release>())
       .def(

@@ -131,10 +131,9 @@ void register_learn_train(py::module_& m) {
         py::arg("on_epoch"), py::kw_only(), py::arg("evaluation_rows").noconvert() = py::none(),
         py::arg("row_scale").noconvert() = py::none(), py::arg("row_bias").noconvert() = py::none(),
         py::arg("centre").noconvert() = py::none(), py::arg("gain").noconvert() = py::none(),
-        py::arg("noise").noconvert() = py::none(), py::arg("labels").noconvert() = py::none(),
-        py::arg("n_classes") = 0, py::arg("anchors").noconvert() = py::none(),
-        py::arg("neighbors").noconvert() = py::none(), py::arg("residual_weight").noconvert() = py::none(),
-        py::arg("residual_bias").noconvert() = py::none(),
+        py::arg("noise").noconvert() = py::none(), py::arg("labels").noconvert() = py::none(), py::arg("n_classes") = 0,
+        py::arg("anchors").noconvert() = py::none(), py::arg("neighbors").noconvert() = py::none(),
+        py::arg("residual_weight").noconvert() = py::none(), py::arg("residual_bias").noconvert() = py::none(),
         "Train a network; on_epoch(record, outputs) -> (metric or None, stop). See simskip/learn/trainer.hpp.");
 }
 

@@ -58,8 +58,10 @@ double norm(const float* row, std::size_t dim) {
 
 void row_norms(const float* rows, std::size_t n, std::size_t dim, double* norms, int threads) {
   const bool parallel = n * dim > 1 << 16;
+  const auto dot = kernels::in_use().dot;  // may throw, which a parallel region must not
 #pragma omp parallel for schedule(static) num_threads(resolve_threads(threads)) if (parallel)
-  for (std::size_t i = 0; i < n; ++i) norms[i] = norm(rows + i * dim, dim);
+  for (std::size_t i = 0; i < n; ++i)
+    norms[i] = std::sqrt(dot(rows + i * dim, rows + i * dim, static_cast<std::uint32_t>(dim)));
 }
 
 FloatTopK::FloatTopK(const float* queries, std::size_t n_queries, std::size_t dim, std::size_t k, Metric metric,
@@ -85,7 +87,8 @@ float FloatTopK::slack(std::size_t q) const {
   const double query = query_norms_[q];
   double error = gamma * query * longest_;
   if (metric_ == Metric::cosine) error = gamma * query;
-  if (metric_ == Metric::l2) error = 2 * error + 8 * unit_roundoff * longest_ * (longest_ + 2 * query);
+  // The square of a distance that was rounded to float: far from the origin that rounding exceeds the product's.
+  if (metric_ == Metric::l2) error = 2 * error + 8 * unit_roundoff * (longest_ + query) * (longest_ + query);
   return static_cast<float>(2 * error * 1.01) + std::numeric_limits<float>::min();
 }
 
@@ -111,8 +114,8 @@ void FloatTopK::add(const float* products, std::size_t n, const std::int64_t* ro
     }
   }
   const std::size_t room = std::max<std::size_t>(2 * k_, k_ + 64);
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads_) if (n_queries_ > 1 && n_queries_ * n > 1 << 15)
-  for (std::size_t q = 0; q < n_queries_; ++q) {
+  const bool serial = n_queries_ * n <= 1 << 15;
+  parallel_for(n_queries_, serial ? 1 : threads_, nullptr, [&](std::size_t q) {
     const float* product = products + q * n;
     std::vector<Proposed>& found = proposed_[q];
     std::size_t limit = std::max(room, found.size() + room);
@@ -134,7 +137,7 @@ void FloatTopK::add(const float* products, std::size_t n, const std::int64_t* ro
       }
     }
     prune(q);
-  }
+  });
 }
 
 FloatNeighbors FloatTopK::finish(const Vectors& vectors, Interrupt* interrupt) const {

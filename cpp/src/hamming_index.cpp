@@ -1,7 +1,6 @@
 #include "simskip/hamming_index.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -23,12 +22,24 @@ struct Header {
   std::int64_t n_bits, n, next_id;
 };
 
+void require_id(std::int64_t id) {
+  if (id < 0 || id > HammingIndex::max_id)
+    throw std::invalid_argument("ids must be from 0 to " + std::to_string(HammingIndex::max_id) + ", got " +
+                                std::to_string(id));
+}
+
 }  // namespace
 
-HammingIndex::HammingIndex(int n_bits) : n_bits_(n_bits), codes_(n_bits) {
+HammingIndex::HammingIndex(int n_bits, std::int64_t next_id) : n_bits_(n_bits), codes_(n_bits), next_id_(next_id) {
   if (n_bits < 1 || n_bits > max_bits)
     throw std::invalid_argument("n_bits must be from 1 to " + std::to_string(max_bits) + ", got " +
                                 std::to_string(n_bits));
+  if (next_id < 0) throw std::invalid_argument("next_id must not be negative, got " + std::to_string(next_id));
+}
+
+std::int64_t HammingIndex::next_id() const {
+  const std::shared_lock lock(mutex_);
+  return next_id_;
 }
 
 std::size_t HammingIndex::size() const {
@@ -109,11 +120,13 @@ void HammingIndex::add(const std::uint8_t* codes, const std::int64_t* ids, std::
   if (ids) {
     std::copy(ids, ids + n, added.begin());
     for (const std::int64_t id : added) {
-      if (id < 0) throw std::invalid_argument("ids must be non-negative, got " + std::to_string(id));
+      require_id(id);
       if (row_of(id) < codes_.size())
         throw std::invalid_argument("id " + std::to_string(id) + " is in the index already (upsert replaces codes)");
     }
   } else {
+    if (n > static_cast<std::size_t>(max_id - next_id_) + 1)
+      throw std::invalid_argument("no ids are left after " + std::to_string(next_id_ - 1) + ": give ids of your own");
     std::iota(added.begin(), added.end(), next_id_);
   }
   insert(codes, added);
@@ -145,7 +158,7 @@ void HammingIndex::upsert(const std::uint8_t* codes, const std::int64_t* ids, st
   std::vector<std::uint8_t> changed;
   std::uint32_t n_changed = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0) throw std::invalid_argument("ids must be non-negative, got " + std::to_string(ids[i]));
+    require_id(ids[i]);
     const std::uint8_t* code = codes + i * n_bytes;
     if (const std::size_t row = row_of(ids[i]); row < before) {
       changed.insert(changed.end(), code, code + n_bytes);
@@ -250,7 +263,7 @@ std::unique_ptr<HammingIndex> HammingIndex::load(const std::string& path, bool m
     if (ids[i] < 0 || (i && ids[i] <= ids[i - 1])) fail("section 'ids' is not in ascending order");
   const std::int64_t last = rows == 0 ? -1 : ids.empty() ? n - 1 : ids.back();
   if (next_id <= last) fail("the next id is taken");
-  index->next_id_ = next_id;
+  index->next_id_ = next_id;  // also bounds the ids, so that it fits
   if (rows) index->codes_ = CodeBlocks(bits, rows, file.share<std::uint64_t>("codes"));
   return index;
 }

@@ -24,8 +24,8 @@ std::string names(const std::vector<std::string>& isas) {
 const kernels::Kernels* choose() {
   if (const char* wish = std::getenv("SIMSKIP_ISA"); wish && *wish) {
     if (const kernels::Kernels* k = find(wish)) return k;
-    throw std::runtime_error("SIMSKIP_ISA=" + std::string(wish) + " cannot be used: this machine and build run " +
-                             names(available_isas()));
+    throw std::invalid_argument("SIMSKIP_ISA=" + std::string(wish) + " cannot be used: this machine and build run " +
+                                names(available_isas()));
   }
   return find(available_isas().front());
 }

@@ -24,6 +24,7 @@ void parallel_for(std::size_t n, int threads, Interrupt* interrupt, Work&& work)
   std::exception_ptr error;
   std::atomic<bool> failed{false};
   std::atomic<std::size_t> next{0}, done{0};
+  if (n == 0) return;
   if (static_cast<std::size_t>(threads) > n) threads = static_cast<int>(n);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {

@@ -91,6 +91,12 @@ std::string get_name(const char (&field)[N]) {
   return {field, ::strnlen(field, N)};
 }
 
+// The system would stop reading at a zero byte and open another file.
+void require_path(const std::string& path) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    throw std::invalid_argument("path must be non-empty and without zero bytes, got '" + path + "'");
+}
+
 std::string folder_of(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
@@ -122,6 +128,7 @@ std::uint32_t crc32c(const void* data, std::size_t size, std::uint32_t crc) {
 }
 
 void write_sections(const std::string& path, const std::string& kind, const std::vector<Section>& sections) {
+  require_path(path);
   FileHeader header{};
   std::memcpy(header.magic, magic, sizeof magic);
   header.version = version;
@@ -142,9 +149,14 @@ void write_sections(const std::string& path, const std::string& kind, const std:
   header.header_crc = crc32c(&header, sizeof header);
 
   static std::atomic<unsigned> serial{0};
-  const std::string name = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(serial++);
-  const Descriptor fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (fd.get() < 0) fail(path, "write");
+  std::string name;
+  int opened;
+  do {  // a killed process of the same number may have left its file behind
+    name = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(serial++);
+    opened = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (opened < 0 && errno == EEXIST);
+  if (opened < 0) fail(path, "write");
+  const Descriptor fd(opened);
   Temporary temporary{name};
   write_all(fd.get(), &header, sizeof header, path);
   write_all(fd.get(), table.data(), table.size() * sizeof(TableEntry), path);
@@ -165,6 +177,7 @@ void write_sections(const std::string& path, const std::string& kind, const std:
 
 SectionFile::SectionFile(const std::string& path, const std::string& kind, const std::vector<std::string>& trusted)
     : path_(path) {
+  require_path(path);
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) fail(path, "open");
   struct stat status {};

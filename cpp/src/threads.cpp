@@ -16,8 +16,8 @@ int default_threads() {
   return n > 0 ? n : std::max(1, std::min(omp_get_max_threads(), omp_get_num_procs()));
 }
 
-void set_default_threads(int n) { chosen.store(std::max(n, 0), std::memory_order_relaxed); }
+void set_default_threads(int n) { chosen.store(std::clamp(n, 0, max_threads), std::memory_order_relaxed); }
 
-int resolve_threads(int n) { return n >= 1 ? n : default_threads(); }
+int resolve_threads(int n) { return n >= 1 ? std::min(n, max_threads) : default_threads(); }
 
 }  // namespace simskip

@@ -78,7 +78,7 @@ void write_sorted(const std::uint32_t* rows, const std::uint16_t* distances, std
 }
 
 std::uint32_t first_threshold(const SearchOptions& options, int n_bits) {
-  return static_cast<std::uint32_t>(std::min(options.max_distance, n_bits)) + 1;
+  return static_cast<std::uint32_t>(std::clamp(options.max_distance, -1, n_bits) + 1);
 }
 
 // Some queries that share passes over rows of the database, in one thread.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .validation import bit_count, choice
+from .validation import array_of, bit_count, choice, thread_count
 
 __all__ = ["Codes", "pack", "unpack"]
 
@@ -144,7 +145,7 @@ def pack(values: npt.ArrayLike, threshold: float = 0.0, *, threads: int | None =
     values : (n, n_bits) array
         Real numbers, booleans, or -1/+1 integers; ``n_bits`` from 1 to 4096.
     threshold : float
-        Compared with every value, strictly.
+        Compared with every value, strictly and exactly: rounded to no other precision.
     threads : int, optional
         Threads to use; default ``simskip.set_threads``'s.
 
@@ -155,7 +156,7 @@ def pack(values: npt.ArrayLike, threshold: float = 0.0, *, threads: int | None =
     Raises
     ------
     ValueError
-        For a wrong shape or dtype, or NaN (which would silently become 0). Infinities are fine.
+        For a wrong shape or dtype, or NaN (which would silently become 0). Infinities are fine, -0.0 equals 0.0.
 
     Examples
     --------
@@ -163,28 +164,41 @@ def pack(values: npt.ArrayLike, threshold: float = 0.0, *, threads: int | None =
     >>> simskip.pack(np.array([[True, False, True, True]])).data.tolist()
     [[13]]
     """
-    array = np.asarray(values)
+    array = array_of(values, "values")
     if array.ndim != 2:
         raise ValueError(f"values must have shape (n, n_bits), got {array.shape}")
     if array.dtype.kind not in "fiub":
         raise ValueError(f"values must be numbers or booleans, got dtype {array.dtype}")
-    if threshold != threshold:
-        raise ValueError("threshold must be a number, got nan")
+    if not isinstance(threshold, numbers.Real) or threshold != threshold:
+        raise ValueError(f"threshold must be a number, got {threshold!r}")
     bit_count(array.shape[1], "the number of columns of values")
-    if array.dtype.kind == "f" and np.isnan(array.sum(dtype=np.float64)) and np.isnan(array).any():
-        row, column = np.argwhere(np.isnan(array))[0]
-        raise ValueError(f"values must not hold NaN, got nan at row {row}, column {column}")
-    n_threads = threads or 0
-    if array.dtype == np.float32 and np.float32(threshold) == threshold:
-        return Codes(_core.pack_float(np.ascontiguousarray(array), float(threshold), n_threads), array.shape[1])
-    # Other types are compared in their own precision: a tiny float64 must not become 0 on the way.
+    n_threads = thread_count(threads)
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # inf - inf
+            total = array.sum(dtype=np.float64)
+        if np.isnan(total) and np.isnan(array).any():
+            row, column = np.argwhere(np.isnan(array))[0]
+            raise ValueError(f"values must not hold NaN, got nan at row {row}, column {column}")
+        threshold = _floor_to(array.dtype, threshold)
+        if array.dtype == np.float32:
+            return Codes(
+                _core.pack_float(np.ascontiguousarray(array, np.float32), threshold, n_threads), array.shape[1]
+            )
+    # Other types are compared as they are: a tiny float64 must not become 0 on the way.
     bits = np.ascontiguousarray(array > threshold).view(np.int8)
     return Codes(_core.pack_int8(bits, 0, n_threads), array.shape[1])
 
 
+def _floor_to(dtype: np.dtype[Any], threshold: Any) -> Any:
+    """The largest number of a float type that is not above ``threshold``: exactly the same values are greater."""
+    with np.errstate(over="ignore"):
+        rounded = dtype.type(threshold)
+    return np.nextafter(rounded, dtype.type(-np.inf)) if rounded > np.longdouble(threshold) else rounded
+
+
 def unpack(codes: Codes, *, threads: int | None = None) -> ByteMatrix:
     """The bits of codes as 0 and 1, shape (n, n_bits) uint8; the inverse of ``pack``."""
-    return _core.unpack(require_codes(codes, "codes").data, codes.n_bits, threads or 0)
+    return _core.unpack(require_codes(codes, "codes").data, codes.n_bits, thread_count(threads))
 
 
 def require_codes(value: Any, name: str, n_bits: int | None = None) -> Codes:
@@ -245,6 +259,14 @@ def _from_postgres(strings: Any, n_bits: int) -> ByteMatrix:
     return np.packbits(bits, axis=1, bitorder="little")
 
 
+def _from_elasticsearch(rows: Any, n_bits: int) -> ByteMatrix:
+    try:
+        signed = np.asarray(rows, np.int8).reshape(len(rows), -1 if len(rows) else (n_bits + 7) // 8)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"array must hold rows of signed bytes: {error}") from None
+    return _REVERSED_BITS[_byte_rows(signed, n_bits, np.int8).view(np.uint8)]
+
+
 def _to_arrow(codes: Codes) -> Any:
     from .extras import require
 
@@ -255,8 +277,9 @@ def _to_arrow(codes: Codes) -> Any:
 
 def _from_arrow(array: Any, n_bits: int) -> ByteMatrix:
     width = (n_bits + 7) // 8
-    if getattr(array.type, "byte_width", None) != width or array.null_count:
-        raise ValueError(f"array must be fixed-size binary of {width} bytes without nulls, got {array.type}")
+    found = getattr(array, "type", type(array).__name__)
+    if str(found) != f"fixed_size_binary[{width}]" or array.null_count:
+        raise ValueError(f"array must be fixed-size binary of {width} bytes without nulls, got {found}")
     return np.frombuffer(b"".join(array.to_pylist()), np.uint8).reshape(len(array), width)
 
 
@@ -284,7 +307,7 @@ _FORMATS: dict[str, tuple[Callable[[Codes], Any], Callable[[Any, int], ByteMatri
     ),
     "elasticsearch": (
         lambda codes: _REVERSED_BITS[codes.data].view(np.int8).tolist(),
-        lambda array, n_bits: _REVERSED_BITS[_byte_rows(np.asarray(array, np.int8), n_bits, np.int8).view(np.uint8)],
+        _from_elasticsearch,
     ),
     "postgres": (lambda codes: ["".join(map(str, row)) for row in unpack(codes).tolist()], _from_postgres),
     "arrow": (_to_arrow, _from_arrow),

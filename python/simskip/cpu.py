@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _core
-from .validation import positive_int
+from .validation import thread_count
 
 __all__ = ["available", "force", "isa", "set_threads", "threads"]  # noqa: F822  (the first and third: see below)
 
@@ -28,4 +28,4 @@ def threads() -> int:
 
 def set_threads(n: int | None) -> None:
     """Set it for the whole process; ``None`` restores the initial value (``OMP_NUM_THREADS``, CPU affinity)."""
-    _core.set_default_threads(0 if n is None else positive_int(n, "n"))
+    _core.set_default_threads(thread_count(n, "n"))

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import hashlib
 import os
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +155,8 @@ def _verified(path: Path, part: _Part) -> npt.NDArray[np.uint8]:
 
 
 def _download(path: Path, part: _Part) -> None:
+    import urllib.request  # with ssl and http.client: too slow for `import simskip`
+
     failures = []
     for mirror in _MIRRORS:
         try:

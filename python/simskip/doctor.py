@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from . import cpu
 
@@ -63,12 +64,13 @@ def diagnose() -> Diagnosis:
     True
     """
     problems: list[str] = []
+    available: Any = cpu.available
     facts = {
         "simskip": _version("simskip") or "not installed as a package",
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.machine()}",
         "numpy": _version("numpy") or "missing",
-        "instruction set": f"{cpu.isa} (of {', '.join(cpu.available)})",
+        "instruction set": f"{cpu.isa} (of {', '.join(available)})",
         "threads": f"{cpu.threads()} (processors that may be used: {_processors()})",
         "torch": _torch(),
         "trainer": _trainer(problems),
@@ -152,12 +154,14 @@ def _torch() -> str:
 
 
 def _trainer(problems: list[str]) -> str:
+    from .hashing import native_trainer
+
     if importlib.util.find_spec("simskip._learn") is None:
         return "not built (SIMSKIP_LEARN=OFF): everything but training works"
     try:
-        importlib.import_module("simskip._learn")
+        native_trainer.load()
     except ImportError as error:
         if importlib.util.find_spec("torch") is not None:
-            problems.append(f"the trainer does not load: {error}")
+            problems.append(str(error))
         return f"built, does not load: {error}"
     return "loads"

@@ -8,9 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_BITS", "bit_count", "choice", "fraction", "labels", "matrix", "positive_int", "unique_ids"]
+__all__ = [
+    "MAX_BITS",
+    "MAX_ID",
+    "MAX_THREADS",
+    "array_of",
+    "bit_count",
+    "choice",
+    "fraction",
+    "labels",
+    "matrix",
+    "positive_int",
+    "thread_count",
+    "unique_ids",
+]
 
 MAX_BITS = 4096
+MAX_ID = 2**63 - 2  # one less than what fits into int64: the next free id must fit too
+MAX_THREADS = 1024
 
 FloatMatrix = npt.NDArray[np.float32]
 
@@ -19,12 +34,20 @@ def _shape(array: np.ndarray) -> str:
     return "(" + ", ".join(map(str, array.shape)) + ("," if array.ndim == 1 else "") + ")"
 
 
+def array_of(value: Any, name: str) -> npt.NDArray[Any]:
+    """Return ``value`` as an array; rows of different lengths give a ``ValueError`` that names the argument."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array: {error}") from None
+
+
 def matrix(value: Any, name: str, *, dim: int | None = None, min_rows: int = 1) -> FloatMatrix:
     """Return ``value`` as a finite C-contiguous float32 matrix (n, d), copying only if it must.
 
     Raises ``ValueError`` for a wrong shape, a non-numeric dtype, fewer than ``min_rows`` rows, NaN or infinity.
     """
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be a matrix of numbers, got dtype {array.dtype}")
     if array.ndim != 2:
@@ -39,7 +62,9 @@ def matrix(value: Any, name: str, *, dim: int | None = None, min_rows: int = 1) 
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
     # A sum is non-finite if any term is; only then look for the place (a full boolean mask is slow).
-    if not np.isfinite(array.sum(dtype=np.float64)):
+    with np.errstate(invalid="ignore"):  # inf - inf
+        total = array.sum(dtype=np.float64)
+    if not np.isfinite(total):
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             row, column = bad[0]
@@ -67,6 +92,11 @@ def bit_count(value: Any, name: str = "n_bits") -> int:
     return positive_int(value, name, maximum=MAX_BITS)
 
 
+def thread_count(value: Any, name: str = "threads") -> int:
+    """Return ``value`` as a number of threads from 1 to 1024; 0 (the native layer's default) for ``None``."""
+    return 0 if value is None else positive_int(value, name, maximum=MAX_THREADS)
+
+
 def fraction(value: Any, name: str, *, low: float = 0.0, high: float = 1.0, open_high: bool = False) -> float:
     """Return ``value`` as a float in [low, high] (or [low, high) with ``open_high``)."""
     try:
@@ -87,7 +117,7 @@ def choice(value: Any, name: str, options: tuple[Any, ...]) -> Any:
 
 def labels(value: Any, name: str, n: int) -> npt.NDArray[Any]:
     """Return ``value`` as a one-dimensional array of ``n`` class labels (integers or strings)."""
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.ndim != 1 or len(array) != n:
         raise ValueError(f"{name} must hold one label for each of the {n} rows, got shape {_shape(array)}")
     if array.dtype.kind not in "iubUSO":
@@ -97,15 +127,15 @@ def labels(value: Any, name: str, n: int) -> npt.NDArray[Any]:
 
 def unique_ids(value: Any, name: str, n: int | None = None) -> npt.NDArray[np.int64]:
     """Return ``value`` as a contiguous int64 array of distinct, non-negative ids, ``n`` of them if given."""
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.ndim == 0:
         array = array[None]
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name} must be a one-dimensional array of integers, got {array.dtype} {_shape(array)}")
     if n is not None and len(array) != n:
         raise ValueError(f"{name} must hold one id for each of the {n} rows, got {len(array)}")
-    if array.size and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must fit into int64, got {array.max()}")
+    if array.size and array.max() > MAX_ID:
+        raise ValueError(f"{name} must be at most 2**63 - 2, got {array.max()}")
     array = np.ascontiguousarray(array, dtype=np.int64)
     if array.size and array.min() < 0:
         raise ValueError(f"{name} must be non-negative, got {array.min()}")

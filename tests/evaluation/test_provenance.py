@@ -64,7 +64,9 @@ def test_rows_are_found_across_blocks_and_whatever_the_sign_of_zero():
     rng = np.random.default_rng(0)
     database = rng.normal(size=(70_000, 3)).astype(np.float32) * 1e4
     database[69_000, 1] = 0.0
+    database[5, 0] = -0.0
     queries = database[[5, 69_000, 66_000]].copy()
+    queries[0, 0] = 0.0
     queries[1, 1] = -0.0
     queries[2, 2] = np.nextafter(queries[2, 2], np.float32(np.inf))
     assert rows_in_database(queries, database).tolist() == [0, 1]

@@ -1,13 +1,14 @@
 // The exact Hamming index: codes under stable 64-bit ids.
 //
 // Rows are kept in ascending order of their ids, so hits ordered by (distance, row) are ordered by (distance, id).
-// Ids that are 0, 1, ... n - 1 take no memory, others 8 bytes each.
+// Ids go from 0 to max_id; those that are 0, 1, ... n - 1 take no memory, others 8 bytes each.
 // Thread-safe: searches run side by side; a change waits for them and they see the index before or after it.
 // Cost of add: amortised O(m) when ids ascend past those held, else O(n + m log m). remove: O(n).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <shared_mutex>
 #include <string>
@@ -28,17 +29,22 @@ struct IndexOptions {
 
 class HammingIndex {
  public:
-  // Throws std::invalid_argument unless 1 <= n_bits <= max_bits.
-  explicit HammingIndex(int n_bits);
+  // One less than what fits, so that the number after it does too.
+  static constexpr std::int64_t max_id = std::numeric_limits<std::int64_t>::max() - 1;
+
+  // next_id: what add() without ids begins with. Throws std::invalid_argument unless 1 <= n_bits <= max_bits and
+  // next_id >= 0.
+  explicit HammingIndex(int n_bits, std::int64_t next_id = 0);
 
   int n_bits() const { return n_bits_; }
+  std::int64_t next_id() const;
   std::size_t size() const;
   bool contains(std::int64_t id) const;
   std::vector<std::int64_t> ids() const;  // ascending
   std::size_t nbytes() const;             // codes and ids
 
-  // codes: (n, bytes_per_code(n_bits)) packed rows. ids: n distinct non-negative ids, or null for the next free ones.
-  // Throws std::invalid_argument, with nothing changed, if an id is there already.
+  // codes: (n, bytes_per_code(n_bits)) packed rows. ids: n distinct ids, or null for the next free ones.
+  // Throws std::invalid_argument, with nothing changed, if an id is there already or out of range.
   void add(const std::uint8_t* codes, const std::int64_t* ids, std::size_t n);
   // Throws std::invalid_argument, with nothing changed, if an id is unknown.
   void remove(const std::int64_t* ids, std::size_t n);
@@ -72,7 +78,7 @@ class HammingIndex {
   int n_bits_;
   CodeBlocks codes_;
   std::vector<std::int64_t> ids_;  // ascending; empty while every row is its own id
-  std::int64_t next_id_ = 0;       // past every id that was ever here
+  std::int64_t next_id_;           // past every id that was ever here
   mutable std::shared_mutex mutex_;
 };
 

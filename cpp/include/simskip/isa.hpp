@@ -14,7 +14,7 @@ namespace simskip {
 std::vector<std::string> available_isas();
 
 // The one in use: the best available, or what the environment variable SIMSKIP_ISA names.
-// Throws std::runtime_error if SIMSKIP_ISA names none that can run. Resolved at the first call.
+// Throws std::invalid_argument if SIMSKIP_ISA names none that can run. Resolved at the first call.
 std::string active_isa();
 
 // Switches to another available one (tests and benchmarks). Throws std::invalid_argument otherwise.

@@ -25,22 +25,42 @@ Activation::Activation(const std::string& name) {
 
 void Activation::apply(const at::Tensor& x, at::Tensor& out) const {
   switch (kind_) {
-    case Kind::relu: at::clamp_min_out(out, x, 0); break;
-    case Kind::leaky_relu: at::leaky_relu_out(out, x, slope); break;
-    case Kind::gelu: at::gelu_out(out, x, "tanh"); break;
-    case Kind::tanh: at::tanh_out(out, x); break;
-    case Kind::silu: at::silu_out(out, x); break;
+    case Kind::relu:
+      at::clamp_min_out(out, x, 0);
+      break;
+    case Kind::leaky_relu:
+      at::leaky_relu_out(out, x, slope);
+      break;
+    case Kind::gelu:
+      at::gelu_out(out, x, "tanh");
+      break;
+    case Kind::tanh:
+      at::tanh_out(out, x);
+      break;
+    case Kind::silu:
+      at::silu_out(out, x);
+      break;
   }
 }
 
 void Activation::scale_gradient(at::Tensor& gradient, const at::Tensor& x, const at::Tensor& y) const {
   switch (kind_) {
-    case Kind::relu: at::threshold_backward_out(gradient, gradient, y, 0); break;
+    case Kind::relu:
+      at::threshold_backward_out(gradient, gradient, y, 0);
+      break;
     // The slope is positive, so the sign of y is the sign of x.
-    case Kind::leaky_relu: at::leaky_relu_backward_out(gradient, gradient, y, slope, true); break;
-    case Kind::gelu: at::gelu_backward_out(gradient, gradient, x, "tanh"); break;
-    case Kind::tanh: at::tanh_backward_out(gradient, gradient, y); break;
-    case Kind::silu: at::silu_backward_out(gradient, gradient, x); break;
+    case Kind::leaky_relu:
+      at::leaky_relu_backward_out(gradient, gradient, y, slope, true);
+      break;
+    case Kind::gelu:
+      at::gelu_backward_out(gradient, gradient, x, "tanh");
+      break;
+    case Kind::tanh:
+      at::tanh_backward_out(gradient, gradient, y);
+      break;
+    case Kind::silu:
+      at::silu_backward_out(gradient, gradient, x);
+      break;
   }
 }
 

@@ -76,8 +76,7 @@ class Csq : public Objective {
     const at::Tensor gap = u.abs().sub_(1.0);
     const double quantization = gap.square().mean().item<double>();
     Evaluation result;
-    result.gradient =
-        centre.div(p).mul_(-0.5 / count).add_(gap.mul(u.sign()), quantization_ * 2.0 / count);
+    result.gradient = centre.div(p).mul_(-0.5 / count).add_(gap.mul(u.sign()), quantization_ * 2.0 / count);
     result.loss = attraction + quantization_ * quantization;
     result.parts = {{"attraction", attraction}, {"quantization", quantization}};
     return result;

@@ -22,8 +22,11 @@ constexpr double never = -1e9;
 class Neighbors : public Objective {
  public:
   Neighbors(const Options& options, const ObjectiveContext& context)
-      : tau_(options.at("tau")), balance_(options.at("balance")), ste_start_(options.at("ste_start")),
-        ste_end_(options.at("ste_end")), ste_anneal_(options.at("ste_anneal")),
+      : tau_(options.at("tau")),
+        balance_(options.at("balance")),
+        ste_start_(options.at("ste_start")),
+        ste_end_(options.at("ste_end")),
+        ste_anneal_(options.at("ste_anneal")),
         scale_rate_(options.at("scale_learning_rate") / context.learning_rate),
         log_scale_(static_cast<float>(std::log(options.at("scale") / 2.0))) {}
 
@@ -70,9 +73,7 @@ class Neighbors : public Objective {
     return result;
   }
 
-  std::vector<Parameter> parameters() override {
-    return {{&log_scale_, &log_scale_gradient_, 1, scale_rate_, false}};
-  }
+  std::vector<Parameter> parameters() override { return {{&log_scale_, &log_scale_gradient_, 1, scale_rate_, false}}; }
 
  private:
   double tau_, balance_, ste_start_, ste_end_, ste_anneal_, scale_rate_;
@@ -92,8 +93,13 @@ const ObjectiveEntry& neighbors_objective() {
        "after Hinton & Roweis, Stochastic neighbor embedding (2002); straight-through sign: Bengio et al. (2013)",
        false,
        true,
-       {{"tau", 0.02}, {"balance", 0.1}, {"ste_start", 0.5}, {"ste_end", 1.0}, {"ste_anneal", 0.8},
-        {"scale_learning_rate", 1e-2}, {"scale", 10.0}}},
+       {{"tau", 0.02},
+        {"balance", 0.1},
+        {"ste_start", 0.5},
+        {"ste_end", 1.0},
+        {"ste_anneal", 0.8},
+        {"scale_learning_rate", 1e-2},
+        {"scale", 10.0}}},
       [](const Options& options, const ObjectiveContext& context) -> std::unique_ptr<Objective> {
         return std::make_unique<Neighbors>(options, context);
       }};

@@ -221,8 +221,7 @@ DenseNetwork Network::exported() const {
     }
     if (layer.norm) {
       const Norm& n = *layer.norm;
-      const at::Tensor scale =
-          n.weight.to(at::kDouble) * (n.variance.to(at::kDouble) + norm_epsilon).rsqrt();
+      const at::Tensor scale = n.weight.to(at::kDouble) * (n.variance.to(at::kDouble) + norm_epsilon).rsqrt();
       weight = weight * scale.unsqueeze(1);
       bias = (bias - n.mean.to(at::kDouble)) * scale + n.bias.to(at::kDouble);
     }

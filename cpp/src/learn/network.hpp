@@ -41,9 +41,9 @@ class Network {
   struct Layer {
     at::Tensor weight, bias, weight_gradient, bias_gradient;
     std::optional<Norm> norm;
-    at::Tensor input;                        // what the last forward pass gave to it
-    at::Tensor linear, normed;               // before and after batch-norm (the same without it)
-    at::Tensor activated, active, mask;      // before and after dropout (the same where the gradient allows it)
+    at::Tensor input;                    // what the last forward pass gave to it
+    at::Tensor linear, normed;           // before and after batch-norm (the same without it)
+    at::Tensor activated, active, mask;  // before and after dropout (the same where the gradient allows it)
     at::Tensor input_gradient;
   };
 

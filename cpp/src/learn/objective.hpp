@@ -24,8 +24,8 @@ struct Batch {
 };
 
 struct Evaluation {
-  at::Tensor gradient;           // dL/du, (B, n_bits), valid until the next call
-  double loss = 0.0;             // what the gradient belongs to
+  at::Tensor gradient;  // dL/du, (B, n_bits), valid until the next call
+  double loss = 0.0;    // what the gradient belongs to
   std::map<std::string, double> parts;
 };
 

@@ -42,7 +42,9 @@ class Shuffled {
 class PassSampler : public Sampler {
  public:
   PassSampler(const Settings& settings, const TrainingSet& data)
-      : engine_(settings.seed), rows_(data.rows), order_(data.n_rows),
+      : engine_(settings.seed),
+        rows_(data.rows),
+        order_(data.n_rows),
         batch_(std::min(settings.batch_size, data.n_rows)) {}
 
   void next(std::vector<std::int32_t>& rows) override {
@@ -63,9 +65,13 @@ class PassSampler : public Sampler {
 class NeighborSampler : public Sampler {
  public:
   NeighborSampler(const Settings& settings, const TrainingSet& data)
-      : engine_(settings.seed), data_(data), order_(data.n_anchors), anchors_(settings.anchors),
+      : engine_(settings.seed),
+        data_(data),
+        order_(data.n_anchors),
+        anchors_(settings.anchors),
         per_anchor_(std::min(settings.neighbors_per_anchor, data.m)),
-        batch_(std::min(settings.batch_size, data.n_rows)), taken_(static_cast<std::size_t>(data.n), 0) {
+        batch_(std::min(settings.batch_size, data.n_rows)),
+        taken_(static_cast<std::size_t>(data.n), 0) {
     picks_.resize(static_cast<std::size_t>(data.m));
   }
 
@@ -113,8 +119,11 @@ class NeighborSampler : public Sampler {
 class ClassSampler : public Sampler {
  public:
   ClassSampler(const Settings& settings, const TrainingSet& data)
-      : engine_(settings.seed), members_(static_cast<std::size_t>(data.n_classes)),
-        per_class_(settings.rows_per_class), batch_(std::min(settings.batch_size, data.n_rows)), data_(data) {
+      : engine_(settings.seed),
+        members_(static_cast<std::size_t>(data.n_classes)),
+        per_class_(settings.rows_per_class),
+        batch_(std::min(settings.batch_size, data.n_rows)),
+        data_(data) {
     for (std::int64_t i = 0; i < data.n_rows; ++i)
       members_[static_cast<std::size_t>(data.labels[data.rows[i]])].push_back(data.rows[i]);
     std::erase_if(members_, [](const auto& rows) { return rows.empty(); });
@@ -130,8 +139,8 @@ class ClassSampler : public Sampler {
     for (std::size_t visited = 0; visited < members_.size() && rows.size() < static_cast<std::size_t>(batch_);
          ++visited) {
       const auto c = static_cast<std::size_t>(classes_->next(engine_));
-      const auto count = std::min({static_cast<std::size_t>(per_class_), members_[c].size(),
-                                   static_cast<std::size_t>(batch_) - rows.size()});
+      const auto count = std::min(
+          {static_cast<std::size_t>(per_class_), members_[c].size(), static_cast<std::size_t>(batch_) - rows.size()});
       orders_[c].require(count);
       for (std::size_t i = 0; i < count; ++i)
         rows.push_back(members_[c][static_cast<std::size_t>(orders_[c].next(engine_))]);

@@ -20,7 +20,8 @@ double schedule_factor(const std::string& schedule, std::int64_t step, std::int6
   if (schedule == "cosine") return between(1.0, 0.0, progress);
   if (schedule == "onecycle") {
     constexpr double rise = 0.3, first = 1.0 / 25.0, last = 1e-4 / 25.0;
-    return progress < rise ? between(first, 1.0, progress / rise) : between(1.0, last, (progress - rise) / (1.0 - rise));
+    return progress < rise ? between(first, 1.0, progress / rise)
+                           : between(1.0, last, (progress - rise) / (1.0 - rise));
   }
   throw std::invalid_argument("schedule must be one of constant, cosine, onecycle; got " + schedule);
 }

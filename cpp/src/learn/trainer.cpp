@@ -91,11 +91,15 @@ void gather(const TrainingSet& data, const std::int32_t* rows, std::int64_t n, a
 class Training {
  public:
   Training(const Settings& settings, const TrainingSet& data, const OnEpoch& on_epoch, const Interrupted& interrupted)
-      : settings_(settings), data_(data), on_epoch_(on_epoch), interrupted_(interrupted),
+      : settings_(settings),
+        data_(data),
+        on_epoch_(on_epoch),
+        interrupted_(interrupted),
         network_(settings.network, data, settings.seed),
         objective_(make_objective(settings.objective, settings.objective_options,
                                   {settings.network.n_bits, data.n_classes, settings.learning_rate, settings.seed})),
-        sampler_(make_sampler(settings, data)), optimizer_(settings.optimizer, settings.weight_decay, parameters()) {
+        sampler_(make_sampler(settings, data)),
+        optimizer_(settings.optimizer, settings.weight_decay, parameters()) {
     steps_per_epoch_ = settings.steps_per_epoch > 0 ? settings.steps_per_epoch
                                                     : std::max<std::int64_t>(1, data.n_rows / sampler_->batch_size());
     total_ = settings.epochs * steps_per_epoch_;
@@ -119,13 +123,13 @@ class Training {
       if (!project_evaluation_rows()) return stopped(outcome, best);
       report.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
       const EpochDecision decision = on_epoch_(report, outputs_.data());
+      if (decision.interrupted) return stopped(outcome, best);
       outcome.epochs_done = epoch;
       if (!decision.metric || !best || *decision.metric > *best) {
         best = decision.metric;
         outcome.best_epoch = epoch;
         outcome.network = network_.exported();
       }
-      if (decision.interrupted) return stopped(outcome, best);
       const bool out_of_patience =
           decision.metric && settings_.patience > 0 && epoch - outcome.best_epoch >= settings_.patience;
       if (decision.stop || out_of_patience) {

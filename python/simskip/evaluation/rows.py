@@ -116,7 +116,7 @@ def _whole(value: float) -> str:
 def _bytes(value: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if abs(value) < 1000 or unit == "GB":
-            return f"{number(value)} {unit}" if unit != "B" else f"{value:g} B"
+            return f"{number(value)} {unit}" if unit != "B" else f"{value:.3g} B"
         value /= 1000
     raise AssertionError("unreachable: the last unit always returns")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,48 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cpu
-from ..validation import choice, fraction, positive_int
+from ..codes import pack
+from ..validation import choice
 from . import native_trainer
 from .hasher import FloatMatrix, Hasher
+from .health import code_health
 from .held_out import HeldOutMap, HeldOutRecall
 from .linear import PCAHash
-from .neighbor_graph import Rows, half_squares, nearest, temperature
-from .network import ACTIVATIONS, OUTPUTS, DenseNetwork
-from .preparation import METRICS, Preparation, unit_scale
+from .neighbor_graph import half_squares, nearest, temperature
+from .network import DenseNetwork
+from .preparation import Preparation, unit_scale
 from .progress import EpochBar
+from .recipes import Recipe, not_negative, resolved, widths
 
 __all__ = ["DeepHash"]
 
 RowNumbers = npt.NDArray[np.int32]
-
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "constant", "onecycle")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recipe:
-    """What an objective uses for the parameters that are left None."""
-
-    supervised: bool
-    hidden: tuple[int, ...]
-    dropout: float
-    batch_norm: bool
-    residual: bool
-    epochs: int
-    steps_per_epoch: int  # 0: a pass over the rows
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    weight_decay: float
-    input_noise: float
-    patience: int
-
-
-_RECIPES = {
-    "neighbors": _Recipe(False, (1024,), 0.1, False, True, 15, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5),
-    "csq": _Recipe(True, (512,), 0.5, True, False, 30, 0, 128, 3e-3, "onecycle", 1e-4, 0.0, 10),
-    "dtsh": _Recipe(True, (512,), 0.5, True, False, 30, 0, 128, 3e-3, "onecycle", 1e-4, 0.0, 10),
-}
 
 # Batches of `neighbors`: of 924 rows 48 are anchors, each with 12 of its neighbours, and 300 are drawn uniformly.
 _ANCHOR_SHARE = 48 / 924
@@ -63,6 +36,7 @@ _GRAPH_EXACT_ROWS = 20_000
 _GRAPH_ANCHORS = 20_000
 _GRAPH_DATABASE = 100_000
 _START_ROWS = 20_000
+_HEALTH_ROWS = 4000
 _MAX_HELD_OUT = {"neighbors": 2000, "csq": 5000, "dtsh": 5000}
 
 
@@ -118,8 +92,9 @@ class DeepHash(Hasher):
     ----------
     history_ : list of dict
         One record per epoch: ``epoch`` (from 1), ``step``, ``learning_rate``, ``loss`` and its parts (means over the
-        epoch), the held-out figure (``recall@25`` or ``map``), ``seconds`` since training began. The last record of
-        an interrupted training has ``interrupted: True``.
+        epoch), the held-out figure (``recall@25`` or ``map``), ``codes`` (different ones among at most 4,000 rows),
+        whether they have ``collapsed``, ``seconds`` since training began. The last record of an interrupted
+        training has ``interrupted: True``.
     best_epoch_ : int
         The epoch whose weights were kept: the best on held-out rows.
     network_ : DenseNetwork
@@ -134,9 +109,11 @@ class DeepHash(Hasher):
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
     objective  hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
-    neighbors  (1024,)      0.1      no          yes       15x100  924         2e-3           cosine
-    csq, dtsh  (512,)       0.5      yes         no        30      128         3e-3           onecycle
+    neighbors  (1024,)      0.1      no          yes       12x100  924         2e-3           cosine
+    csq, dtsh  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
     =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+
+    Further: ``neighbors`` has input noise 0.3 and patience 5; csq and dtsh have weight decay 0.01, and run through.
 
     ``neighbors`` projects rows with many columns on their 256 leading directions (512 for 256 bits and more), takes
     the exact neighbours among the training rows (of a sample, above 20,000 rows) as the truth, and sets the
@@ -212,36 +189,6 @@ class DeepHash(Hasher):
         self.random_state = random_state
         self.threads = threads
 
-    def _resolved(self) -> _Recipe:
-        """The recipe with the user's parameters in it, all checked."""
-        recipe = _RECIPES[choice(self.objective, "objective", tuple(_RECIPES))]
-        choice(self.activation, "activation", ACTIVATIONS)
-        choice(self.output, "output", OUTPUTS)
-        choice(self.optimizer, "optimizer", OPTIMIZERS)
-        choice(self.metric, "metric", METRICS)
-        fraction(self.validation_fraction, "validation_fraction", open_high=True)
-        positive_int(self.random_state, "random_state", minimum=0, maximum=2**64 - 1)
-        if self.threads is not None:
-            positive_int(self.threads, "threads")
-        own: dict[str, Any] = {}
-        if self.hidden is not None:
-            own["hidden"] = _widths(self.hidden)
-        for name in ("dropout",):
-            if getattr(self, name) is not None:
-                own[name] = fraction(getattr(self, name), name, open_high=True)
-        for name in ("batch_norm", "residual"):
-            if getattr(self, name) is not None:
-                own[name] = choice(getattr(self, name), name, (False, True))
-        for name, minimum in (("epochs", 1), ("steps_per_epoch", 0), ("batch_size", 2), ("patience", 0)):
-            if getattr(self, name) is not None:
-                own[name] = positive_int(getattr(self, name), name, minimum=minimum)
-        if self.schedule is not None:
-            own["schedule"] = choice(self.schedule, "schedule", SCHEDULES)
-        for name, zero in (("learning_rate", False), ("weight_decay", True), ("input_noise", True)):
-            if getattr(self, name) is not None:
-                own[name] = _not_negative(getattr(self, name), name, zero=zero)
-        return dataclasses.replace(recipe, **own)
-
     def _fit(
         self,
         X: FloatMatrix,
@@ -249,29 +196,33 @@ class DeepHash(Hasher):
         progress: bool,
         callbacks: Iterable[Callable[..., Any]],
     ) -> None:
-        recipe = self._resolved()
+        recipe = resolved(self)
         classes = _class_numbers(self.objective, y) if recipe.supervised else None
         trainer = native_trainer.load()
         settings = self._settings(trainer, recipe)
-        held_out, rows = _split(
-            len(X), self.validation_fraction, _MAX_HELD_OUT[self.objective], self.random_state
-        )
+        held_out, rows = _split(len(X), self.validation_fraction, _MAX_HELD_OUT[self.objective], self.random_state)
         prepare = self._prepare_supervised if recipe.supervised else self._prepare_neighbors
         preparation, inputs, arrays, judge = prepare(X, classes, recipe, settings, rows, held_out)
-        if judge is not None:
-            arrays["evaluation_rows"] = judge.evaluation_rows
+        # Without held-out rows some training rows are looked at: only to see whether codes fall together.
+        evaluated = judge.evaluation_rows if judge is not None else rows[:_HEALTH_ROWS]
+        looked_at = evaluated[-_HEALTH_ROWS:]
+        arrays["evaluation_rows"] = evaluated
         history: list[dict[str, Any]] = []
         hooks = tuple(callbacks)
         with EpochBar(recipe.epochs, f"DeepHash {self.objective} {self.n_bits} bits", progress) as bar:
 
             def on_epoch(record: dict[str, Any], outputs: FloatMatrix) -> tuple[float | None, bool]:
+                figures: dict[str, Any] = {"loss": record["loss"]}
                 metric = None
                 if judge is not None:
-                    metric = record[judge.name] = judge(outputs)
+                    metric = figures[judge.name] = record[judge.name] = judge(outputs)
+                codes = pack(outputs[-_HEALTH_ROWS:])
+                health = code_health(codes, None if classes is None else classes[looked_at])
+                record["codes"], record["collapsed"] = health.n_codes, health.collapsed
+                if health.collapsed:
+                    figures["codes"] = f"{health.n_codes} (collapsed)"
                 history.append(record)
-                bar.update(
-                    {name: record[name] for name in ("loss", judge.name if judge else "") if name in record}
-                )
+                bar.update(figures)
                 stop = [hook(dict(record)) is True for hook in hooks]
                 return metric, any(stop)
 
@@ -280,14 +231,12 @@ class DeepHash(Hasher):
             raise KeyboardInterrupt("training was interrupted before its first epoch ended")
         if result["interrupted"]:
             history[-1]["interrupted"] = True
-        self.network_ = DenseNetwork(
-            tuple(result["layers"]), result["residual"], self.activation, self.output
-        )
+        self.network_ = DenseNetwork(tuple(result["layers"]), result["residual"], self.activation, self.output)
         self.preparation_ = preparation
         self.history_ = history
         self.best_epoch_ = int(result["best_epoch"])
 
-    def _settings(self, trainer: Any, recipe: _Recipe) -> Any:
+    def _settings(self, trainer: Any, recipe: Recipe) -> Any:
         network = trainer.NetworkSettings()
         network.n_bits = self.n_bits
         network.hidden = list(recipe.hidden)
@@ -318,7 +267,7 @@ class DeepHash(Hasher):
         self,
         X: FloatMatrix,
         classes: RowNumbers | None,
-        recipe: _Recipe,
+        recipe: Recipe,
         settings: Any,
         rows: RowNumbers,
         held_out: RowNumbers,
@@ -328,21 +277,21 @@ class DeepHash(Hasher):
         preparation = Preparation.fitted(X, rows, self.metric, width, self.random_state)
         inputs, row_scale = preparation.training_inputs(X)
         arrays: dict[str, Any] = {"row_scale": row_scale}
-        seen = Rows(inputs, row_scale, half_squares(inputs) if self.metric == "l2" else None)
-        arrays["row_bias"] = seen.bias
-        anchors, database = rows, rows
-        exact = seen
-        if len(rows) <= _GRAPH_EXACT_ROWS:
-            exact = Rows.of(X, self.metric)
-        else:
+        if self.metric == "l2":
+            arrays["row_bias"] = half_squares(inputs)
+        # What the network is shown, and under which metric: projected rows of length 1 have lost some of it.
+        shown = "dot" if self.metric == "cosine" and row_scale is None else self.metric
+        anchors, database, exact = rows, rows, (X, self.metric)
+        if len(rows) > _GRAPH_EXACT_ROWS:
             rng = np.random.default_rng(self.random_state)
             database = np.sort(rng.permutation(rows)[:_GRAPH_DATABASE])
             anchors = np.sort(rng.permutation(database)[:_GRAPH_ANCHORS])
+            exact = (inputs, shown)
         m = min(_GRAPH_NEIGHBORS, len(database) - 1)
         arrays["anchors"] = anchors
-        arrays["neighbors"], _ = nearest(exact, anchors, database, m, exclude_self=True)
+        arrays["neighbors"], _ = nearest(*exact, anchors, database, m, exclude_self=True, threads=self.threads)
         if "tau" not in settings.objective_options:
-            tau = temperature(seen, database, self.random_state)
+            tau = temperature(inputs, shown, database, self.random_state, self.threads)
             settings.objective_options = {**settings.objective_options, "tau": tau}
         start = rows[:: -(-len(rows) // _START_ROWS)]
         sample = preparation.apply(X[start])
@@ -351,14 +300,16 @@ class DeepHash(Hasher):
             arrays["noise"] = (recipe.input_noise * sample.std(axis=0)).astype(np.float32)
         if recipe.residual:
             arrays["residual_weight"], arrays["residual_bias"] = self._linear_start(sample)
-        judge = HeldOutRecall(exact, held_out, rows, self.random_state) if len(held_out) else None
+        judge = None
+        if len(held_out):
+            judge = HeldOutRecall(X, self.metric, held_out, rows, self.random_state, self.threads)
         return preparation, inputs, arrays, judge
 
     def _prepare_supervised(
         self,
         X: FloatMatrix,
         classes: RowNumbers | None,
-        recipe: _Recipe,
+        recipe: Recipe,
         settings: Any,
         rows: RowNumbers,
         held_out: RowNumbers,
@@ -400,10 +351,12 @@ class DeepHash(Hasher):
         return self.network_.forward(self.preparation_.apply(X))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        params = self.get_params()
+        params = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params().items()}
         del params["threads"]  # of this machine, not of the hasher
-        params["hidden"] = None if self.hidden is None else list(_widths(self.hidden))
-        params["objective_options"] = None if self.objective_options is None else dict(self.objective_options)
+        if self.hidden is not None:
+            params["hidden"] = list(widths(self.hidden))
+        if self.objective_options is not None:
+            params["objective_options"] = {k: float(v) for k, v in self.objective_options.items()}
         # Seconds are left out: the same training must give the same fingerprint.
         params["history"] = [{k: v for k, v in record.items() if k != "seconds"} for record in self.history_]
         params["best_epoch"] = self.best_epoch_
@@ -418,7 +371,7 @@ class DeepHash(Hasher):
         if params["hidden"] is not None:
             params["hidden"] = tuple(params["hidden"])
         hasher = cls(**params)
-        hasher._resolved()
+        resolved(hasher)
         hasher.network_ = DenseNetwork.from_tensors(tensors, hasher.activation, hasher.output)
         hasher.preparation_ = Preparation.from_tensors(tensors, metric)
         if hasher.network_.n_outputs != hasher.n_bits:
@@ -428,36 +381,18 @@ class DeepHash(Hasher):
         return hasher
 
 
-def _widths(value: Any) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise ValueError(f"hidden must be a sequence of widths such as (512, 256), got {value!r}")
-    return tuple(positive_int(width, "a width in hidden") for width in value)
-
-
-def _not_negative(value: Any, name: str, *, zero: bool) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise ValueError(f"{name} must be a number {'>= 0' if zero else '> 0'}, got {value!r}")
-    return number
-
-
 def _options(trainer: Any, objective: str, given: Mapping[str, float] | None) -> dict[str, float]:
     known = next(info.options for info in trainer.objectives() if info.name == objective)
     options: dict[str, float] = {}
     for name, value in (given or {}).items():
         choice(name, f"an option of {objective}", tuple(sorted(known)))
-        options[name] = _not_negative(value, f"objective_options[{name!r}]", zero=True)
+        options[name] = not_negative(value, f"objective_options[{name!r}]", zero=True)
     return options
 
 
 def _class_numbers(objective: str, y: npt.NDArray[Any] | None) -> RowNumbers:
     if y is None:
-        raise ValueError(
-            f"y must hold a class for each row: objective {objective!r} learns from labels, got None"
-        )
+        raise ValueError(f"y must hold a class for each row: objective {objective!r} learns from labels, got None")
     try:
         values, numbers = np.unique(y, return_inverse=True)
     except TypeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .neighbor_graph import Rows, nearest
+from .neighbor_graph import nearest
 
 __all__ = ["HeldOutMap", "HeldOutRecall"]
 
@@ -34,12 +34,20 @@ class HeldOutRecall:
 
     name = "recall@25"
 
-    def __init__(self, rows: Rows, held_out: RowNumbers, training: RowNumbers, seed: int) -> None:
+    def __init__(
+        self,
+        X: FloatMatrix,
+        metric: str,
+        held_out: RowNumbers,
+        training: RowNumbers,
+        seed: int,
+        threads: int | None = None,
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.queries = held_out[:_MAX_QUERIES]
         self.database = np.sort(rng.permutation(training)[:_MAX_RECALL_DATABASE])
         self.k = min(_K, len(self.database))
-        neighbors, _ = nearest(rows, self.queries, self.database, self.k, exclude_self=False)
+        neighbors, _ = nearest(X, metric, self.queries, self.database, self.k, exclude_self=False, threads=threads)
         self._truth = np.searchsorted(self.database, neighbors)
 
     @property
@@ -88,9 +96,7 @@ class HeldOutMap:
         n_bits = outputs.shape[1]
         distances = _distances(outputs[self._queries], outputs)
         same = self._labels[self._queries][:, None] == self._labels
-        distances[np.arange(len(self._queries)), self._queries] = (
-            n_bits + 1
-        )  # the query itself, past all others
+        distances[np.arange(len(self._queries)), self._queries] = n_bits + 1  # the query itself, past all others
         cells = distances + (n_bits + 2) * np.arange(len(self._queries))[:, None]
         shape = (len(self._queries), n_bits + 2)
         size = np.prod(shape)

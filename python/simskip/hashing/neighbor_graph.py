@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import numpy.typing as npt
 
-from .preparation import row_blocks, unit_scale
-
-__all__ = ["Rows", "nearest", "temperature"]
+__all__ = ["half_squares", "nearest", "temperature"]
 
 FloatMatrix = npt.NDArray[np.float32]
 RowNumbers = npt.NDArray[np.int32]
 
+_QUERY_BLOCK = 4096
+
 _PERPLEXITY = 30.0
 _PERPLEXITY_NEIGHBORS = 500
 _PERPLEXITY_ANCHORS = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Vectors with what turns their inner products into a similarity: ``x_i.x_j * scale_i * scale_j + bias_j``.
-
-    Higher is nearer; for one i the order over j is that of the metric.
-    """
-
-    values: FloatMatrix
-    scale: FloatMatrix | None
-    bias: FloatMatrix | None
-
-    @classmethod
-    def of(cls, X: FloatMatrix, metric: str) -> Rows:
-        """Vectors under "cosine", "l2" or "dot"."""
-        if metric == "cosine":
-            return cls(X, unit_scale(X), None)
-        return cls(X, None, half_squares(X) if metric == "l2" else None)
-
-    def similarities(self, queries: RowNumbers, database: Rows) -> FloatMatrix:
-        """(len(queries), len(database.values)) float32 between own rows ``queries`` and all of ``database``."""
-        block = self.values[queries]
-        if self.scale is not None:
-            block = block * self.scale[queries, None]
-        result = block @ database.values.T
-        if database.scale is not None:
-            result *= database.scale
-        if database.bias is not None:
-            result += database.bias
-        return result
-
-    def take(self, rows: RowNumbers) -> Rows:
-        """The rows as a ``Rows`` of their own."""
-        return Rows(
-            self.values[rows],
-            None if self.scale is None else self.scale[rows],
-            None if self.bias is None else self.bias[rows],
-        )
 
 
 def half_squares(X: FloatMatrix) -> FloatMatrix:
@@ -64,60 +23,73 @@ def half_squares(X: FloatMatrix) -> FloatMatrix:
 
 
 def nearest(
-    rows: Rows, queries: RowNumbers, database: RowNumbers, k: int, *, exclude_self: bool
+    X: FloatMatrix,
+    metric: str,
+    queries: RowNumbers,
+    database: RowNumbers,
+    k: int,
+    *,
+    exclude_self: bool,
+    threads: int | None = None,
 ) -> tuple[RowNumbers, FloatMatrix]:
-    """Exact nearest rows, by blocks of one matrix product each.
+    """Exact nearest rows.
 
     Parameters
     ----------
-    rows : Rows
-    queries, database : (q,), (n,) int32 arrays
-        Row numbers.
+    X : (n, d) float32 array
+    metric : {"cosine", "l2", "dot"}
+    queries, database : (q,), (m,) int32 arrays
+        Row numbers of ``X``; each distinct.
     k : int
-        At most ``len(database)`` (minus one with ``exclude_self``).
+        At most m (m - 1 with ``exclude_self``).
     exclude_self : bool
-        Leave a query that is in ``database`` out of its own list.
+        Leave a query out of its own list; all queries must then be in ``database``.
+    threads : int, optional
 
     Returns
     -------
     neighbors : (q, k) int32 array
         Row numbers, nearest first.
-    similarities : (q, k) float32 array
+    distances : (q, k) float32 array
+        As ``VectorIndex`` defines them.
     """
-    taken = rows.take(database)
-    position = np.full(len(rows.values), -1, np.int64)
-    position[database] = np.arange(len(database))
-    found = np.empty((len(queries), k), np.int32)
-    similarities = np.empty((len(queries), k), np.float32)
-    for part in row_blocks(len(queries), len(database)):
-        block = rows.similarities(queries[part], taken)
+    from ..index.vector import VectorIndex  # its package imports this one
+
+    index = VectorIndex(X.shape[1], metric)
+    index.add(X[database], ids=database)
+    neighbors = np.empty((len(queries), k), np.int32)
+    distances = np.empty((len(queries), k), np.float32)
+    for start in range(0, len(queries), _QUERY_BLOCK):
+        block = queries[start : start + _QUERY_BLOCK]
+        gaps, found = index.search(X[block], k + exclude_self, threads=threads)
         if exclude_self:
-            own = position[queries[part]]
-            inside = np.flatnonzero(own >= 0)
-            block[inside, own[inside]] = -np.inf
-        best = np.argpartition(block, block.shape[1] - k, axis=1)[:, block.shape[1] - k :]
-        values = np.take_along_axis(block, best, axis=1)
-        order = np.lexsort((best, -values), axis=1)
-        found[part] = database[np.take_along_axis(best, order, axis=1)]
-        similarities[part] = np.take_along_axis(values, order, axis=1)
-    return found, similarities
+            own = found == block[:, None]
+            own[~own.any(axis=1), -1] = True  # more than k copies of the row stand before it
+            found, gaps = found[~own].reshape(-1, k), gaps[~own].reshape(-1, k)
+        neighbors[start : start + len(block)] = found
+        distances[start : start + len(block)] = gaps
+    return neighbors, distances
 
 
-def temperature(rows: Rows, database: RowNumbers, seed: int) -> float:
-    """The tau at which softmax(similarity / tau) over a row's 500 nearest has perplexity 30, on average over rows.
+def temperature(X: FloatMatrix, metric: str, database: RowNumbers, seed: int, threads: int | None = None) -> float:
+    """The tau at which softmax(similarity / tau) over a row's 500 nearest has perplexity 30.
 
-    Perplexity is the exponential of the entropy: the number of neighbours that effectively count. The geometric mean
-    over a sample of rows is set to 30 by bisection.
+    Similarity is the cosine, the inner product, or for l2 half the negative squared distance. Perplexity is the
+    exponential of the entropy: the number of neighbours that effectively count. Its geometric mean over a sample of
+    rows is set to 30 (0.6 of the neighbours there are, if fewer than 50) by bisection.
     """
     k = min(_PERPLEXITY_NEIGHBORS, len(database) - 1)
     if k < 2:
         return 1.0
     chosen = np.random.default_rng(seed).permutation(len(database))[:_PERPLEXITY_ANCHORS]
-    _, similarities = nearest(rows, database[np.sort(chosen)], database, k, exclude_self=True)
-    gaps = similarities.astype(np.float64) - similarities[:, :1]  # <= 0
-    wanted = np.log(min(_PERPLEXITY, 0.6 * k))
-    if gaps.min() > -1e-12:  # all neighbours alike: any temperature gives the same
+    anchors = database[np.sort(chosen)]
+    _, found = nearest(X, metric, anchors, database, k, exclude_self=True, threads=threads)
+    distances = found.astype(np.float64)
+    similarities = {"cosine": -distances, "dot": distances, "l2": -0.5 * distances**2}[metric]
+    gaps = similarities - similarities[:, :1]  # <= 0
+    if gaps.min() > -1e-12:  # all neighbours alike: any temperature says the same
         return 1.0
+    wanted = np.log(min(_PERPLEXITY, 0.6 * k))
     low, high = 1e-6 * -gaps.min(), 1e3 * -gaps.min()
     for _ in range(60):
         middle = np.sqrt(low * high)

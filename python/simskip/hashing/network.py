@@ -79,18 +79,14 @@ class DenseNetwork:
         for weight, bias in self.layers:
             _check(weight, bias)
             if width is not None and weight.shape[1] != width:
-                raise ValueError(
-                    f"layers do not follow each other: {width} outputs, then {weight.shape[1]} inputs"
-                )
+                raise ValueError(f"layers do not follow each other: {width} outputs, then {weight.shape[1]} inputs")
             width = weight.shape[0]
         if width is None:
             raise ValueError("layers must hold at least one layer")
         if self.residual is not None:
             _check(*self.residual)
             if self.residual[0].shape != (width, self.layers[0][0].shape[1]):
-                raise ValueError(
-                    f"residual must map the input to {width} outputs, got {self.residual[0].shape}"
-                )
+                raise ValueError(f"residual must map the input to {width} outputs, got {self.residual[0].shape}")
 
     @property
     def n_inputs(self) -> int:
@@ -128,17 +124,13 @@ class DenseNetwork:
         return named
 
     @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, npt.NDArray[Any]], activation: str, output: str
-    ) -> DenseNetwork:
+    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], activation: str, output: str) -> DenseNetwork:
         """The inverse of ``tensors``. ``KeyError`` or ``ValueError`` if they do not fit together."""
         layers: list[Layer] = []
         while f"layers.{len(layers)}.weight" in tensors:
             i = len(layers)
             layers.append((tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]))
-        residual = (
-            (tensors["residual.weight"], tensors["residual.bias"]) if "residual.weight" in tensors else None
-        )
+        residual = (tensors["residual.weight"], tensors["residual.bias"]) if "residual.weight" in tensors else None
         if activation not in _FUNCTIONS or output not in OUTPUTS:
             raise ValueError(f"unknown activation {activation!r} or output {output!r}")
         return cls(tuple(layers), residual, activation, output)
@@ -146,9 +138,7 @@ class DenseNetwork:
 
 def _check(weight: FloatMatrix, bias: FloatMatrix) -> None:
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"a layer needs weight (out, in) and bias (out,), got {weight.shape} and {bias.shape}"
-        )
+        raise ValueError(f"a layer needs weight (out, in) and bias (out,), got {weight.shape} and {bias.shape}")
     if weight.dtype != np.float32 or bias.dtype != np.float32:
         raise ValueError(f"weights must be float32, got {weight.dtype} and {bias.dtype}")
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):

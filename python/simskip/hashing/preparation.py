@@ -59,17 +59,13 @@ class Preparation:
     projection: FloatMatrix | None
 
     @classmethod
-    def fitted(
-        cls, X: FloatMatrix, rows: npt.NDArray[np.int32], metric: str, width: int, seed: int
-    ) -> Preparation:
+    def fitted(cls, X: FloatMatrix, rows: npt.NDArray[np.int32], metric: str, width: int, seed: int) -> Preparation:
         """Choose mean, scale and projection (if X has more than ``width`` columns) from a sample of ``rows``."""
         sample = X[np.sort(rows[:: -(-len(rows) // _SAMPLE_ROWS)])]
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "l2" else None
         scale = 1.0
         if metric != "cosine":
-            square = (
-                np.square(sample - mean if mean is not None else sample, dtype=np.float64).sum(axis=1).mean()
-            )
+            square = np.square(sample - mean if mean is not None else sample, dtype=np.float64).sum(axis=1).mean()
             if square > 0:
                 scale = float(1 / np.sqrt(square))
         plain = cls(metric, mean, scale, None)
@@ -80,6 +76,7 @@ class Preparation:
 
     def apply(self, X: FloatMatrix) -> FloatMatrix:
         """(n, d) -> (n, m) float32; the caller cuts large inputs into blocks."""
+        z: FloatMatrix
         if self.metric == "cosine":
             z = X * unit_scale(X)[:, None]
         elif self.mean is not None:
@@ -92,8 +89,6 @@ class Preparation:
         """Prepared rows for the trainer as (inputs, row scale): X itself where a factor per row is all it takes."""
         if self.projection is None and self.metric == "cosine":
             return X, unit_scale(X)
-        if self.projection is None and self.metric == "dot":
-            return X, np.full(len(X), self.scale, np.float32)
         width = X.shape[1] if self.projection is None else self.projection.shape[1]
         inputs = np.empty((len(X), width), np.float32)
         for rows in row_blocks(*X.shape):

@@ -28,10 +28,11 @@ class EpochBar:
         if shown and importlib.util.find_spec("tqdm") is not None:
             self._bar = _tqdm()(total=total, desc=description, unit="epoch", dynamic_ncols=True)
 
-    def update(self, figures: Mapping[str, float]) -> None:
+    def update(self, figures: Mapping[str, float | str]) -> None:
         """One epoch more; ``figures`` stand behind the bar."""
         if self._bar is not None:
-            self._bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
+            shown = {name: v if isinstance(v, str) else f"{v:.4g}" for name, v in figures.items()}
+            self._bar.set_postfix(shown, refresh=False)
             self._bar.update(1)
 
     def __enter__(self) -> EpochBar:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import numpy.typing as npt
 
 from .. import _core
 from ..codes import Codes, require_codes
-from ..validation import bit_count, choice, positive_int, unique_ids
-from .ids import IdArray, Where, allowed_ids
+from ..validation import bit_count, choice, positive_int, thread_count, unique_ids
+from .ids import IdArray, Where, allowed_ids, needs_ids
+from .locks import ReadWriteLock
 
 __all__ = ["HammingIndex"]
 
@@ -46,6 +49,7 @@ class HammingIndex:
     def __init__(self, n_bits: int, method: str = "auto") -> None:
         self._method = choice(method, "method", ("auto", "scan"))
         self._native = _core.HammingIndex(bit_count(n_bits))
+        self._lock = ReadWriteLock()
 
     @property
     def n_bits(self) -> int:
@@ -92,16 +96,22 @@ class HammingIndex:
             For wrong bits, or an id that is there already; nothing is changed then.
         """
         data = require_codes(codes, "codes", self.n_bits).data
-        self._native.add(data, None if ids is None else unique_ids(ids, "ids", len(codes)))
+        new = None if ids is None else unique_ids(ids, "ids", len(codes))
+        with self._lock.writing():
+            self._native.add(data, new)
 
     def remove(self, ids: npt.ArrayLike) -> None:
         """Remove codes by id; ``ValueError`` (and no change) if one is not there."""
-        self._native.remove(unique_ids(ids, "ids"))
+        gone = unique_ids(ids, "ids")
+        with self._lock.writing():
+            self._native.remove(gone)
 
     def upsert(self, codes: Codes, ids: npt.ArrayLike) -> None:
         """Replace the codes of ids that are there and add the others; parameters as for ``add``."""
         data = require_codes(codes, "codes", self.n_bits).data
-        self._native.upsert(data, unique_ids(ids, "ids", len(codes)))
+        new = unique_ids(ids, "ids", len(codes))
+        with self._lock.writing():
+            self._native.upsert(data, new)
 
     def codes(self, ids: npt.ArrayLike | None = None) -> Codes:
         """The codes of ``ids``, or all in ascending order of id."""
@@ -144,14 +154,10 @@ class HammingIndex:
         data = require_codes(codes, "codes", self.n_bits).data
         k = positive_int(k, "k", maximum=2**31 - 1)
         farthest = None if max_distance is None else positive_int(max_distance, "max_distance", minimum=0)
-        self._require_codes()
-        return self._native.search(
-            data,
-            k,
-            allowed_ids(where, self._native.ids),
-            None if farthest is None else min(farthest, self.n_bits),
-            _thread_count(threads),
-        )
+        farthest = None if farthest is None else min(farthest, self.n_bits)
+        n_threads = thread_count(threads)
+        with self._filtering(where) as allowed:
+            return self._native.search(data, k, allowed, farthest, n_threads)
 
     def range_search(
         self, codes: Codes, radius: int, where: Where = None, threads: int | None = None
@@ -167,8 +173,9 @@ class HammingIndex:
         """
         data = require_codes(codes, "codes", self.n_bits).data
         radius = min(positive_int(radius, "radius", minimum=0), self.n_bits)
-        self._require_codes()
-        return self._native.range_search(data, radius, allowed_ids(where, self._native.ids), _thread_count(threads))
+        n_threads = thread_count(threads)
+        with self._filtering(where) as allowed:
+            return self._native.range_search(data, radius, allowed, n_threads)
 
     def stats(self) -> dict[str, Any]:
         """What a search costs here: number of codes, bytes, instruction set, codes looked at per query."""
@@ -206,21 +213,23 @@ class HammingIndex:
         index = cls.__new__(cls)
         index._method = "auto"
         index._native = _core.HammingIndex.load(os.fspath(path), bool(mmap))
+        index._lock = ReadWriteLock()
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"method": self._method, "ids": self.ids, "codes": self.codes()}
+        with self._lock.reading():
+            return {"method": self._method, "ids": self.ids, "codes": self.codes(), "next_id": self._native.next_id}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         codes: Codes = state["codes"]
         self.__init__(codes.n_bits, state["method"])  # type: ignore[misc]
-        self.add(codes, state["ids"])
+        self._native = _core.HammingIndex(codes.n_bits, state["next_id"])
+        self._native.add(codes.data, state["ids"])
 
-    def _require_codes(self) -> None:
+    @contextmanager
+    def _filtering(self, where: Where) -> Iterator[IdArray | None]:
+        """The ids that a search may return. A filter that looked at the ids must be used before they change."""
         if len(self) == 0:
             raise ValueError("the index is empty: add codes before searching")
-
-
-def _thread_count(threads: int | None) -> int:
-    """The native layer's 0 stands for the default."""
-    return 0 if threads is None else positive_int(threads, "threads", maximum=1024)
+        with self._lock.reading() if needs_ids(where) else nullcontext():
+            yield allowed_ids(where, self._native.ids)

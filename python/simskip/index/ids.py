@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..validation import unique_ids
+from ..validation import array_of, unique_ids
 
-__all__ = ["SortedIds", "Where", "allowed_ids"]
+__all__ = ["SortedIds", "Where", "allowed_ids", "needs_ids"]
 
 IdArray = npt.NDArray[np.int64]
 Where = npt.ArrayLike | Callable[[IdArray], npt.ArrayLike] | None
@@ -68,6 +68,11 @@ class SortedIds:
             raise ValueError(f"id {ids[~found][0]} is not in the index")
 
 
+def needs_ids(where: Where) -> bool:
+    """Whether ``allowed_ids`` will ask for the ids of the index: for masks and callables."""
+    return callable(where) or (where is not None and array_of(where, "where").dtype == np.bool_)
+
+
 def allowed_ids(where: Where, ids: Callable[[], IdArray]) -> IdArray | None:
     """What a filter lets through, ascending; ``None`` for no filter.
 
@@ -86,7 +91,7 @@ def allowed_ids(where: Where, ids: Callable[[], IdArray]) -> IdArray | None:
         blocks = [present[i : i + _FILTER_BLOCK] for i in range(0, len(present), _FILTER_BLOCK)]
         passed = [block[_mask(where(block), len(block), "where(ids)")] for block in blocks]
         return np.concatenate(passed) if passed else present
-    array = np.asarray(where)
+    array = array_of(where, "where")
     if array.dtype == np.bool_:
         present = ids()
         return present[_mask(array, len(present), "where")]

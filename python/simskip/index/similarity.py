@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..codes import Codes
+from ..codes import Codes, require_codes
 from ..errors import FormatError
 from ..hashing import Hasher, hasher_from_bytes
-from ..validation import FloatMatrix, choice, matrix, positive_int
-from .hamming import HammingIndex, _thread_count
+from ..validation import FloatMatrix, choice, matrix, positive_int, thread_count
+from .hamming import HammingIndex
 from .ids import IdArray, Where, allowed_ids
 from .locks import ReadWriteLock
 from .vector import METRICS, VectorIndex
@@ -112,7 +113,7 @@ class SimilarityIndex:
     def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
         """Encode vectors and add both; parameters and errors as for ``VectorIndex.add``."""
         X = matrix(X, "X", dim=self.dim, min_rows=0)
-        codes = self._hasher.encode(X)
+        codes = self._encoded(X)
         with self._lock.writing():
             new = self._vectors._new_ids(len(X)) if ids is None else ids
             # The vectors' checks are the stricter ones: if they pass, the codes cannot fail.
@@ -128,10 +129,16 @@ class SimilarityIndex:
     def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
         """Replace the vectors of ids that are there and add the others."""
         X = matrix(X, "X", dim=self.dim, min_rows=0)
-        codes = self._hasher.encode(X)
+        codes = self._encoded(X)
         with self._lock.writing():
             self._vectors.upsert(X, ids)
             self._codes.upsert(codes, ids)
+
+    def _encoded(self, X: FloatMatrix) -> Codes:
+        codes = require_codes(self._hasher.encode(X), "hasher.encode(X)", self.n_bits)
+        if len(codes) != len(X):
+            raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
+        return codes
 
     def vectors(self, ids: npt.ArrayLike | None = None) -> FloatMatrix:
         """The vectors of ``ids``, or all in ascending order of id."""
@@ -182,7 +189,7 @@ class SimilarityIndex:
         k = positive_int(k, "k", maximum=2**31 - 1)
         choice(scoring, "scoring", SCORINGS)
         depth = 1 if rerank is None else positive_int(rerank, "rerank")
-        n_threads = _thread_count(threads)
+        n_threads = thread_count(threads)
         with self._lock.reading():
             n = len(self)
             if n == 0:
@@ -190,10 +197,10 @@ class SimilarityIndex:
             # More candidates than items would only be padding.
             wanted = k if rerank is None else min(k * depth, n)
             if scoring == "codes":
-                found = self._codes.search(self._hasher.encode(queries), wanted, where, threads=threads)
+                found = self._codes.search(self._encoded(queries), wanted, where, threads=threads)
             else:
                 allowed = allowed_ids(where, lambda: self._codes.ids)
-                outputs = self._hasher.project(queries)
+                outputs = matrix(self._hasher.project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
                 found = self._codes._native.search_asymmetric(outputs, wanted, allowed, n_threads)
             if rerank is None:
                 return found
@@ -248,7 +255,8 @@ class SimilarityIndex:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock.reading():
-            return {"hasher": self._hasher, "codes": self._codes, "vectors": self._vectors}
+            # Copies: a pickle of the parts is made after the lock is gone, and copy.copy must not share them.
+            return {"hasher": self._hasher, "codes": copy.copy(self._codes), "vectors": copy.copy(self._vectors)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._hasher, self._codes, self._vectors = state["hasher"], state["codes"], state["vectors"]

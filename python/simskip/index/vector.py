@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import FormatError
-from ..validation import FloatMatrix, choice, matrix, positive_int, unique_ids
-from .hamming import _thread_count
+from ..validation import MAX_ID, FloatMatrix, array_of, choice, matrix, positive_int, thread_count, unique_ids
 from .ids import IdArray, SortedIds, Where, allowed_ids
 
 __all__ = ["METRICS", "VectorIndex"]
@@ -183,7 +182,7 @@ class VectorIndex:
         queries = matrix(X, "X", dim=self._dim, min_rows=0)
         self._norms(queries, "X")
         k = positive_int(k, "k", maximum=2**31 - 1)
-        n_threads = _thread_count(threads)
+        n_threads = thread_count(threads)
         rows = self._rows
         if len(rows.ids) == 0:
             raise ValueError("the index is empty: add vectors before searching")
@@ -221,9 +220,12 @@ class VectorIndex:
         """
         queries = matrix(X, "X", dim=self._dim, min_rows=0)
         self._norms(queries, "X")
-        wanted = np.ascontiguousarray(candidates, np.int64)
-        if wanted.ndim != 2 or len(wanted) != len(queries):
-            raise ValueError(f"candidates must have shape ({len(queries)}, c), got {wanted.shape}")
+        wanted = array_of(candidates, "candidates")
+        if wanted.ndim != 2 or len(wanted) != len(queries) or wanted.dtype.kind not in "iu":
+            raise ValueError(
+                f"candidates must be integers of shape ({len(queries)}, c), got {wanted.dtype} {wanted.shape}"
+            )
+        wanted = np.ascontiguousarray(wanted, np.int64)
         rows = self._rows
         rows.ids.require(wanted[wanted >= 0])
         places = np.ascontiguousarray(rows.ids.rows(wanted))
@@ -233,9 +235,9 @@ class VectorIndex:
             rows.norms,
             queries,
             places,
-            positive_int(k, "k"),
+            positive_int(k, "k", maximum=2**31 - 1),
             self._metric,
-            _thread_count(threads),
+            thread_count(threads),
         )
 
     def _search_block(
@@ -276,7 +278,10 @@ class VectorIndex:
 
     def _new_ids(self, n: int) -> IdArray:
         """The next free ids."""
-        return np.arange(self._rows.next_id, self._rows.next_id + n)
+        first = self._rows.next_id
+        if n > MAX_ID - first + 1:
+            raise ValueError(f"no ids are left after {first - 1}: give ids of your own")
+        return np.arange(first, first + n)
 
     def _norms(self, X: FloatMatrix, name: str) -> npt.NDArray[np.float64]:
         norms = _core.row_norms(X)
@@ -327,6 +332,8 @@ class VectorIndex:
             ids = SortedIds(n, values.reshape(n) if len(values) else None)
             if len(values) and (values[0] < 0 or (np.diff(values) <= 0).any()):
                 raise ValueError("ids are not in ascending order")
+            if not (values[-1] if len(values) else n - 1) < next_id <= MAX_ID + 1:
+                raise ValueError("the next id is taken")
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: not a valid vector index: {error}") from error
         index._rows = _Rows(ids, vectors, norms, next_id)

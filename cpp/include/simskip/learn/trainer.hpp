@@ -21,11 +21,11 @@ struct TrainingSet {
   const float* inputs = nullptr;  // (n, d) row-major, not copied
   std::int64_t n = 0;
   std::int64_t d = 0;
-  const float* row_scale = nullptr;  // (n), each row is multiplied by its entry when it is read; null: 1
-  const float* row_bias = nullptr;   // (n), added to a row's similarity as a neighbour; null: 0
-  const float* centre = nullptr;     // (d), subtracted from the input of the layers; null: 0
-  const float* gain = nullptr;       // (d), then multiplied; null: 1
-  const float* noise = nullptr;      // (d), standard deviation of the noise added to the input; null: none
+  const float* row_scale = nullptr;    // (n), each row is multiplied by its entry when it is read; null: 1
+  const float* row_bias = nullptr;     // (n), added to a row's similarity as a neighbour; null: 0
+  const float* centre = nullptr;       // (d), subtracted from the input of the layers; null: 0
+  const float* gain = nullptr;         // (d), then multiplied; null: 1
+  const float* noise = nullptr;        // (d), standard deviation of the noise added to the input; null: none
   const std::int32_t* rows = nullptr;  // training rows
   std::int64_t n_rows = 0;
   const std::int32_t* labels = nullptr;  // (n), classes 0 .. n_classes-1, or null
@@ -51,12 +51,12 @@ struct EpochReport {
 struct EpochDecision {
   std::optional<double> metric;  // higher is better; without one, the latest weights are kept
   bool stop = false;
-  bool interrupted = false;  // stop, and say so in the outcome
+  bool interrupted = false;  // stop as if Interrupted had said so before this epoch ended
 };
 
 struct Outcome {
-  DenseNetwork network;          // of the best epoch; empty if interrupted before the first epoch ended
-  std::int64_t best_epoch = 0;   // 0: none ended
+  DenseNetwork network;         // of the best epoch; empty if interrupted before the first epoch ended
+  std::int64_t best_epoch = 0;  // 0: none ended
   std::int64_t epochs_done = 0;
   bool interrupted = false;
   bool stopped_early = false;

@@ -1,0 +1,294 @@
+#include "simskip/hamming_index.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+#include "oracle.hpp"
+#include "simskip/section_file.hpp"
+
+namespace simskip::testing {
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+using Model = std::map<std::int64_t, std::vector<std::uint8_t>>;
+
+std::string temporary(const std::string& name) {
+  return (std::filesystem::temp_directory_path() / ("simskip-" + std::to_string(::getpid()) + "-" + name)).string();
+}
+
+void expect_model(const HammingIndex& index, const Model& model, unsigned seed) {
+  Ids ids;
+  PackedCodes codes(index.n_bits(), model.size());
+  for (const auto& [id, code] : model) {
+    std::copy(code.begin(), code.end(), codes.row(ids.size()));
+    ids.push_back(id);
+  }
+  ASSERT_EQ(index.size(), model.size());
+  ASSERT_EQ(index.ids(), ids);
+  ASSERT_EQ(index.codes(nullptr, 0), codes.bytes);
+  if (model.empty()) return;
+  const PackedCodes queries = make_codes(Kind::random, index.n_bits(), 2, seed);
+  Neighbors expected = oracle_top_k(codes, queries, 7, {});
+  for (auto& id : expected.ids)
+    if (id != no_id) id = ids[static_cast<std::size_t>(id)];
+  const Neighbors found = index.search(queries.bytes.data(), queries.n, 7, {});
+  ASSERT_EQ(found.ids, expected.ids);
+  ASSERT_EQ(found.distances, expected.distances);
+}
+
+TEST(HammingIndex, RefusesImpossibleBitCounts) {
+  EXPECT_THROW(HammingIndex(0), std::invalid_argument);
+  EXPECT_THROW(HammingIndex(-1), std::invalid_argument);
+  EXPECT_THROW(HammingIndex(max_bits + 1), std::invalid_argument);
+  EXPECT_THROW(HammingIndex(8, -1), std::invalid_argument);
+}
+
+// Random changes against a map; ids from a small range, so that they meet, fill gaps and become 0 ... n - 1.
+TEST(HammingIndex, ChangesEqualThoseOfAMap) {
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    std::mt19937 engine(seed);
+    const int bits = std::vector<int>{3, 64, 70, 300}[seed % 4];
+    HammingIndex index(bits);
+    Model model;
+    std::int64_t next_id = 0;
+    for (int step = 0; step < 60; ++step) {
+      const std::size_t n = engine() % 6;
+      const PackedCodes codes = make_codes(Kind::random, bits, n, engine());
+      Ids ids;
+      while (ids.size() < n) {
+        const auto id = static_cast<std::int64_t>(engine() % 40);
+        if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+      }
+      const auto code = [&](std::size_t i) {
+        return std::vector<std::uint8_t>(codes.row(i), codes.row(i) + bytes_per_code(bits));
+      };
+      const bool any = std::any_of(ids.begin(), ids.end(), [&](auto id) { return model.count(id) > 0; });
+      const bool all = std::all_of(ids.begin(), ids.end(), [&](auto id) { return model.count(id) > 0; });
+      switch (engine() % 5) {
+        case 0:
+          index.add(codes.bytes.data(), nullptr, n);
+          for (std::size_t i = 0; i < n; ++i) model[next_id++] = code(i);
+          break;
+        case 1:
+          if (any) {
+            EXPECT_THROW(index.add(codes.bytes.data(), ids.data(), n), std::invalid_argument);
+          } else {
+            index.add(codes.bytes.data(), ids.data(), n);
+            for (std::size_t i = 0; i < n; ++i) model[ids[i]] = code(i);
+          }
+          break;
+        case 2:
+        case 3:
+          if (all) {
+            index.remove(ids.data(), n);
+            for (const auto id : ids) model.erase(id);
+          } else {
+            EXPECT_THROW(index.remove(ids.data(), n), std::invalid_argument);
+            Ids known;
+            for (const auto id : ids)
+              if (model.erase(id)) known.push_back(id);
+            index.remove(known.data(), known.size());
+          }
+          break;
+        default:
+          index.upsert(codes.bytes.data(), ids.data(), n);
+          for (std::size_t i = 0; i < n; ++i) model[ids[i]] = code(i);
+      }
+      if (!model.empty()) next_id = std::max(next_id, model.rbegin()->first + 1);
+      ASSERT_EQ(index.next_id(), next_id);
+      expect_model(index, model, engine());
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(HammingIndex, FullRangesOfIdsTakeNoMemory) {
+  const PackedCodes codes = make_codes(Kind::random, 64, 128, 1);
+  HammingIndex index(64);
+  Ids odd, even;
+  for (std::int64_t i = 0; i < 64; ++i) {
+    even.push_back(2 * i);
+    odd.push_back(2 * i + 1);
+  }
+  index.add(codes.bytes.data(), even.data(), 64);
+  EXPECT_EQ(index.nbytes(), 64u * 8 + 64 * 8);
+  index.add(codes.row(64), odd.data(), 64);
+  EXPECT_EQ(index.nbytes(), 128u * 8);
+}
+
+TEST(HammingIndex, LargestIdsNeverWrapAround) {
+  const PackedCodes codes = make_codes(Kind::random, 8, 4, 1);
+  HammingIndex index(8);
+  const Ids largest = {HammingIndex::max_id};
+  const Ids too_large = {std::numeric_limits<std::int64_t>::max()};
+  const Ids three = {3};
+  EXPECT_THROW(index.add(codes.bytes.data(), too_large.data(), 1), std::invalid_argument);
+  EXPECT_THROW(index.upsert(codes.bytes.data(), too_large.data(), 1), std::invalid_argument);
+  index.add(codes.bytes.data(), three.data(), 1);
+  index.add(codes.bytes.data(), largest.data(), 1);
+  EXPECT_THROW(index.add(codes.bytes.data(), nullptr, 1), std::invalid_argument);
+  EXPECT_EQ(index.size(), 2u);
+  index.add(codes.bytes.data(), nullptr, 0);
+  const std::string path = temporary("largest");
+  index.save(path);
+  EXPECT_EQ(HammingIndex::load(path, false)->ids(), (Ids{3, HammingIndex::max_id}));
+  std::filesystem::remove(path);
+}
+
+TEST(HammingIndex, FiltersSparseAndDense) {
+  const std::size_t n = 2000;
+  const PackedCodes codes = make_codes(Kind::clustered, 48, n, 2), queries = make_codes(Kind::clustered, 48, 3, 3);
+  HammingIndex index(48);
+  Ids ids;
+  for (std::size_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int64_t>(i) * 5 + 1);
+  index.add(codes.bytes.data(), ids.data(), n);
+  for (const std::size_t every : {std::size_t{1}, std::size_t{3}, std::size_t{40}, n, n + 1}) {
+    Ids where;
+    std::vector<std::uint64_t> allowed(CodeBlocks::padded_rows(n) / 64);
+    for (std::size_t i = every - 1; i < n; i += every) {
+      where.push_back(ids[i]);
+      allowed[i / 64] |= std::uint64_t{1} << (i % 64);
+    }
+    SearchOptions plain;
+    plain.allowed = allowed.data();
+    Neighbors expected = oracle_top_k(codes, queries, 60, plain);
+    for (auto& id : expected.ids)
+      if (id != no_id) id = ids[static_cast<std::size_t>(id)];
+    IndexOptions options;
+    options.where = &where;
+    const Neighbors found = index.search(queries.bytes.data(), queries.n, 60, options);
+    EXPECT_EQ(found.ids, expected.ids) << every;
+    EXPECT_EQ(found.distances, expected.distances) << every;
+    options.max_distance = 48;
+    EXPECT_EQ(index.range_search(queries.bytes.data(), 1, options).ids.size(), where.size());
+    const std::vector<float> outputs(48, 1.0f);
+    const FloatNeighbors weighted = index.search_asymmetric(outputs.data(), 1, n, options);
+    EXPECT_EQ(static_cast<std::size_t>(std::count(weighted.ids.begin(), weighted.ids.end(), -1)), n - where.size());
+  }
+  const Ids unknown = {2};
+  IndexOptions options;
+  options.where = &unknown;
+  EXPECT_THROW(index.search(queries.bytes.data(), 1, 1, options), std::invalid_argument);
+}
+
+TEST(HammingIndex, EmptyIndexThrowsOnSearch) {
+  const HammingIndex index(8);
+  const std::uint8_t query = 0;
+  const float outputs[8] = {};
+  EXPECT_THROW(index.search(&query, 1, 1, {}), std::invalid_argument);
+  EXPECT_THROW(index.range_search(&query, 1, {}), std::invalid_argument);
+  EXPECT_THROW(index.search_asymmetric(outputs, 1, 1, {}), std::invalid_argument);
+}
+
+TEST(HammingIndex, SavesAndLoadsAllOfIt) {
+  const std::string path = temporary("index");
+  for (const int bits : {1, 64, 100, 4096})
+    for (const std::size_t n : {0, 1, 63, 64, 65, 300})
+      for (const bool implicit : {true, false})
+        for (const bool map : {true, false}) {
+          const PackedCodes codes = make_codes(Kind::random, bits, n, 4);
+          HammingIndex index(bits);
+          Ids ids;
+          for (std::size_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int64_t>(i) + (implicit ? 0 : 9));
+          index.add(codes.bytes.data(), ids.data(), n);
+          if (n > 1) index.remove(&ids[n - 1], 1);  // its id is not given again
+          index.save(path);
+          const auto loaded = HammingIndex::load(path, map);
+          ASSERT_EQ(loaded->n_bits(), bits);
+          ASSERT_EQ(loaded->next_id(), index.next_id());
+          ASSERT_EQ(loaded->ids(), index.ids());
+          ASSERT_EQ(loaded->codes(nullptr, 0), index.codes(nullptr, 0));
+          loaded->add(codes.bytes.data(), nullptr, n);  // copies what is mapped
+          ASSERT_EQ(loaded->size(), index.size() + n);
+          loaded->save(path);  // over the mapped file
+          ASSERT_EQ(HammingIndex::load(path, map)->ids(), loaded->ids());
+        }
+  std::filesystem::remove(path);
+}
+
+// Files with right checksums and wrong content.
+TEST(HammingIndex, ImpossibleFilesAreRefused) {
+  const std::string path = temporary("forged");
+  const std::vector<std::uint64_t> codes(64);
+  const auto load = [&](std::vector<std::int64_t> header, std::size_t code_words, Ids ids) {
+    write_sections(path, "hamming",
+                   {{"header", header.data(), header.size() * 8},
+                    {"codes", codes.data(), code_words * 8},
+                    {"ids", ids.data(), ids.size() * 8}});
+    HammingIndex::load(path, false);
+  };
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max(), least = std::numeric_limits<std::int64_t>::min();
+  EXPECT_NO_THROW(load({64, 2, 10}, 64, {3, 9}));
+  EXPECT_THROW(load({64, 2}, 64, {3, 9}), FormatError);
+  EXPECT_THROW(load({64, 2, 10, 1}, 64, {3, 9}), FormatError);
+  for (const std::int64_t bits : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{65}, std::int64_t{4097}, most, least})
+    EXPECT_THROW(load({bits, 2, 10}, 64, {3, 9}), FormatError) << bits;
+  for (const std::int64_t n :
+       {std::int64_t{1}, std::int64_t{3}, std::int64_t{65}, std::int64_t{0xFFFFFFC0}, most, least})
+    EXPECT_THROW(load({64, n, 10}, 64, {3, 9}), FormatError) << n;
+  for (const std::int64_t next_id : {std::int64_t{0}, std::int64_t{9}, least})
+    EXPECT_THROW(load({64, 2, next_id}, 64, {3, 9}), FormatError) << next_id;
+  EXPECT_THROW(load({64, 2, most}, 64, {3, most}), FormatError);
+  EXPECT_THROW(load({64, 2, 10}, 64, {9, 3}), FormatError);
+  EXPECT_THROW(load({64, 2, 10}, 64, {3, 3}), FormatError);
+  EXPECT_THROW(load({64, 2, 10}, 64, {-1, 3}), FormatError);
+  EXPECT_THROW(load({64, 2, 10}, 64, {3}), FormatError);
+  EXPECT_THROW(load({64, 2, 10}, 63, {3, 9}), FormatError);
+  EXPECT_THROW(load({64, 0, 10}, 0, {3}), FormatError);
+  EXPECT_NO_THROW(load({64, 0, 10}, 0, {}));
+  std::filesystem::remove(path);
+}
+
+// Searches beside a writer that swaps between two states: each answer is one state's or the other's.
+TEST(HammingIndex, SearchesSeeTheStateBeforeOrAfterAChange) {
+  const std::size_t n = 3000, m = 64;
+  const PackedCodes codes = make_codes(Kind::random, 64, n, 5), near = make_codes(Kind::all_equal, 64, m, 6);
+  HammingIndex index(64);
+  Ids kept, swapped;
+  for (std::size_t i = 0; i < n; ++i) kept.push_back(static_cast<std::int64_t>(2 * i));
+  for (std::size_t i = 0; i < m; ++i) swapped.push_back(static_cast<std::int64_t>(2 * i + 1));
+  index.add(codes.bytes.data(), kept.data(), n);
+  const Neighbors without = index.search(near.row(0), 1, 25, {});
+  index.add(near.bytes.data(), swapped.data(), m);
+  const Neighbors with = index.search(near.row(0), 1, 25, {});
+  ASSERT_NE(without.ids, with.ids);
+
+  std::atomic<bool> stop{false};
+  std::atomic<int> torn{0}, seen_with{0}, seen_without{0};
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 2; ++t)
+    readers.emplace_back([&] {
+      IndexOptions options;
+      options.threads = 1;
+      while (!stop.load()) {
+        const Neighbors found = index.search(near.row(0), 1, 25, options);
+        if (found.ids == with.ids && found.distances == with.distances)
+          ++seen_with;
+        else if (found.ids == without.ids && found.distances == without.distances)
+          ++seen_without;
+        else
+          ++torn;
+      }
+    });
+  for (int round = 0; round < 200 || ((!seen_with || !seen_without) && round < 100000); ++round) {
+    index.remove(swapped.data(), m);
+    std::this_thread::yield();
+    index.add(near.bytes.data(), swapped.data(), m);
+    std::this_thread::yield();
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_EQ(torn.load(), 0);
+  EXPECT_GT(seen_with.load(), 0);
+  EXPECT_GT(seen_without.load(), 0);
+}
+
+}  // namespace
+}  // namespace simskip::testing
