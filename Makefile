@@ -11,6 +11,9 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CMAKE_GENERATOR := Ninja
 
+# Threads that wait sleep instead of spinning: on a machine that does other work too, spinning ones hold up the rest.
+demo test-cpp test-python test-all: export OMP_WAIT_POLICY ?= passive
+
 .PHONY: data demo test test-cpp test-python test-all bench lint clean build
 
 build: $(VENV)/.built

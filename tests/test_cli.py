@@ -132,7 +132,7 @@ def test_wrong_usage():
     assert runner.invoke(app, ["no-such-command"]).exit_code == 2
     result = runner.invoke(app, ["demo", "--threads", "0"])
     assert result.exit_code == 2
-    assert "must be an integer >= 1, got 0" in result.stderr
+    assert "--threads" in result.stderr
 
 
 def test_doctor(monkeypatch):

@@ -72,7 +72,9 @@ def demo(
         "simskip-demo"
     ),
     full: Annotated[bool, typer.Option("--full", help="All 70,000 photographs instead of 12,000.")] = False,
-    threads: Annotated[int | None, typer.Option("--threads", help="Threads (default: all processors).")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=1024, help="Threads (default: all processors).")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on real photographs: vectors, codes, search, and a report of what the codes cost."""
