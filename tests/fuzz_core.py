@@ -14,7 +14,8 @@ from simskip import _core
 
 
 def number(rng: random.Random):
-    return rng.choice([0, 1, 2, 3, 8, 9, 64, 4096, 4097, -1, -5, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63), 2**64, 2**70])
+    small = [0, 1, 2, 3, 8, 9, 64, 4096, 4097, -1, -5]
+    return rng.choice([*small, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63), 2**64, 2**70])
 
 
 def array(rng: random.Random):
@@ -135,7 +136,8 @@ def main(seed: int, calls: int) -> None:
             outcome = type(error).__name__
         except OSError as error:
             outcome = type(error).__name__
-            assert error.errno, error
+            if not error.errno:
+                raise
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     print(outcomes)
 
