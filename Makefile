@@ -11,22 +11,26 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CMAKE_GENERATOR := Ninja
 
-.PHONY: demo test test-cpp test-python test-all bench lint clean build
+.PHONY: data demo test test-cpp test-python test-all bench lint clean build
 
 build: $(VENV)/.built
 
-demo: build
+demo: build data
 	$(BIN)/simskip demo
 
 test: test-cpp test-python
 
+# Photographs for the demo and some tests; without the package (not root) they are downloaded when first used.
+data:
+	@scripts/system-packages fashion-mnist || echo "will try to download Fashion-MNIST instead"
+
 test-cpp: build
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) --no-tests=error
 
-test-python: build
+test-python: build data
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: test-cpp
+test-all: test-cpp data
 	$(BIN)/python -m pytest
 
 bench: build
@@ -52,7 +56,7 @@ $(VENV)/.requirements: pyproject.toml scripts/requirements.py
 	@PYTHON=$(PYTHON) scripts/system-packages compiler python
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python scripts/requirements.py build > $(VENV)/build.txt
-	$(BIN)/python scripts/requirements.py extra all dev >> $(VENV)/build.txt
+	$(BIN)/python scripts/requirements.py extra dev >> $(VENV)/build.txt
 	$(BIN)/python scripts/requirements.py no-deps > $(VENV)/no-deps.txt
 	$(BIN)/python -m pip install --quiet -r $(VENV)/build.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r $(VENV)/no-deps.txt

@@ -16,8 +16,10 @@ namespace {
 // Half of a usual L2 cache: a tile of codes stays there while all queries of a chunk look at it.
 constexpr std::size_t tile_bytes = 256 << 10;
 // Queries that share a pass over the database, and the memory their buffers may take in one thread.
-constexpr std::size_t chunk_queries = 128;
+constexpr std::size_t chunk_queries = 256;
 constexpr std::size_t chunk_bytes = std::size_t{64} << 20;
+// From here on a bit-sliced scan pays for its tables.
+constexpr std::size_t many_queries = 16;
 // Word operations below which a team of threads costs more than it saves.
 constexpr std::size_t serial_work = 1 << 17;
 
@@ -50,7 +52,7 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
     const std::size_t stop = std::min(end, row + step);
     const kernels::Scan scan{codes.data(), static_cast<std::uint32_t>(codes.words()), static_cast<std::uint32_t>(row),
                              static_cast<std::uint32_t>(stop), static_cast<std::uint32_t>(codes.size())};
-    kernels.scan(scan, queries, hits, static_cast<std::uint32_t>(n));
+    (n >= many_queries ? kernels.scan_many : kernels.scan)(scan, queries, hits, static_cast<std::uint32_t>(n));
     if (row < begin + 4 * tile) settle();
     row = stop;
     step = std::min(tile, step * 4);

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from . import cpu
+from . import cpu, datasets, embedding
 from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
-from .hashing import Hasher, PCAHash, RandomHash, load_hasher
+from .evaluation import Report, evaluate, metrics
+from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher
 from .index import HammingIndex, SimilarityIndex, VectorIndex
 
 __all__ = [
     "Codes",
     "CollapseWarning",
+    "DeepHash",
     "FormatError",
     "HammingIndex",
     "Hasher",
     "PCAHash",
     "RandomHash",
+    "Report",
     "SimilarityIndex",
     "VectorIndex",
     "__version__",
     "cpu",
+    "datasets",
+    "embedding",
+    "evaluate",
     "load_hasher",
+    "metrics",
     "pack",
     "set_threads",
     "unpack",

@@ -1,12 +1,17 @@
 """The command line's entry point: says what to install if its packages are missing."""
 
+import sys
+
 from .extras import require
 
 
 def main() -> None:
     """Run ``simskip``."""
-    require("typer", "cli", "The command line")
-    require("rich", "cli", "The command line")
+    try:
+        require("typer", "cli", "The command line")
+        require("rich", "cli", "The command line")
+    except ImportError as error:
+        sys.exit(f"simskip: {error}")
     from .cli import app
 
     app()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _core
 from .validation import thread_count
 
-__all__ = ["available", "force", "isa", "set_threads", "threads"]
+__all__ = ["available", "force", "isa", "set_threads", "threads"]  # noqa: F822  (the first and third: see below)
 
 
 def __getattr__(name: str) -> object:

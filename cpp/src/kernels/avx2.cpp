@@ -3,6 +3,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "scan.hpp"
+#include "sliced.hpp"
 #include "sums.hpp"
 #include "xsimd_doubles.hpp"
 
@@ -15,6 +16,9 @@ struct Lanes {
   static constexpr bool byte_counts = true;
   static constexpr int queries[3] = {4, 4, 4};
   static constexpr int blocks[3] = {2, 1, 1};
+  static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
+  static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
+  static bool nonzero(Vec v) { return !_mm256_testz_si256(v, v); }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }
   static Vec splat(Word x) { return Vec(x); }
@@ -41,6 +45,7 @@ struct Lanes {
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2", scan<Lanes>, dot<XsimdDoubles<xsimd::avx2>>, squared_l2<XsimdDoubles<xsimd::avx2>>};
+const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::avx2>>,
+                   squared_l2<XsimdDoubles<xsimd::avx2>>};
 
 }  // namespace simskip::kernels

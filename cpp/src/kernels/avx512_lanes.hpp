@@ -12,6 +12,10 @@ namespace {
 struct Avx512Lanes {
   using Vec = xsimd::batch<Word, xsimd::avx512bw>;
   static constexpr int lanes = 8;
+  // Truth tables of three inputs: 0x96 is their exclusive or, 0xE8 their majority.
+  static Vec parity(Vec a, Vec b, Vec c) { return Vec(_mm512_ternarylogic_epi64(a, b, c, 0x96)); }
+  static Vec majority(Vec a, Vec b, Vec c) { return Vec(_mm512_ternarylogic_epi64(a, b, c, 0xE8)); }
+  static bool nonzero(Vec v) { return _mm512_test_epi64_mask(v, v) != 0; }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }
   static Vec splat(Word x) { return Vec(x); }

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "avx512_lanes.hpp"
+#include "sliced.hpp"
 #include "sums.hpp"
 #include "xsimd_doubles.hpp"
 
@@ -25,7 +26,7 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512bw;
-const Kernels avx512bw{"avx512bw", scan<Lanes>, dot<XsimdDoubles<xsimd::avx512bw>>,
+const Kernels avx512bw{"avx512bw", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::avx512bw>>,
                        squared_l2<XsimdDoubles<xsimd::avx512bw>>};
 
 }  // namespace simskip::kernels

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "avx512_lanes.hpp"
+#include "sliced.hpp"
 #include "sums.hpp"
 #include "xsimd_doubles.hpp"
 
@@ -19,7 +20,7 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512vpopcntdq;
-const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, dot<XsimdDoubles<xsimd::avx512bw>>,
+const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::avx512bw>>,
                               squared_l2<XsimdDoubles<xsimd::avx512bw>>};
 
 }  // namespace simskip::kernels

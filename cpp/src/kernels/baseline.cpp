@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "scan.hpp"
+#include "sliced.hpp"
 #include "sums.hpp"
 
 namespace simskip::kernels {
@@ -13,6 +14,9 @@ struct Lanes {
   static constexpr bool byte_counts = true;
   static constexpr int queries[3] = {2, 2, 2};
   static constexpr int blocks[3] = {2, 1, 1};
+  static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
+  static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
+  static bool nonzero(Vec v) { return (v[0] | v[1]) != 0; }
   static Vec load(const Word* p) { return *reinterpret_cast<const Vec*>(p); }
   static void store(Word* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
   static Vec splat(Word x) { return Vec{x, x}; }
@@ -56,6 +60,6 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
 
 }  // namespace simskip::kernels

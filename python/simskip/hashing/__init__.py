@@ -1,11 +1,13 @@
 """Hashers: vectors -> codes, and the health of codes."""
 
+from .deep import DeepHash
 from .hasher import Hasher, hasher_from_bytes, load_hasher
 from .health import CodeHealth, code_health, computation_ratio, coverage
 from .linear import PCAHash, RandomHash
 
 __all__ = [
     "CodeHealth",
+    "DeepHash",
     "Hasher",
     "PCAHash",
     "RandomHash",

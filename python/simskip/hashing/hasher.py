@@ -383,9 +383,20 @@ def _build(tensors: dict[str, npt.NDArray[Any]], metadata: Mapping[str, str], wh
         hasher = _REGISTRY[name]._from_state(json.loads(metadata["parameters"]), tensors)
         hasher.dim_ = int(metadata["dim"])
         hasher.health_ = CodeHealth.from_dict(json.loads(metadata["health"]))
+        _check_sizes(hasher, max((array.size for array in tensors.values()), default=0))
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{where}: parameters or tensors do not make a {name}: {error!r}") from error
     return hasher
+
+
+def _check_sizes(hasher: Hasher, largest_tensor: int) -> None:
+    """Project one vector, so that tensors that do not fit each other are found now and not in a search."""
+    if not 1 <= hasher.dim_ <= max(largest_tensor, 1 << 16):  # what follows takes no more than the file did
+        raise ValueError(f"dim is {hasher.dim_}")
+    with np.errstate(all="ignore"):
+        shape = hasher._project(np.ones((1, hasher.dim_), np.float32)).shape
+    if shape != (1, hasher.n_bits):
+        raise ValueError(f"a vector gives outputs of shape {shape}, expected {(1, hasher.n_bits)}")
 
 
 def _json(params: dict[str, Any]) -> str:

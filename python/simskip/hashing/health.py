@@ -115,8 +115,8 @@ class CodeHealth:
         if self._buckets_collapsed:
             return (
                 f"collapsed: {spread} and {self.largest_bucket:.1%} of them share one; check that the "
-                "vectors differ, then train with less dropout, smaller steps or batch normalisation, or start "
-                "from PCAHash"
+                "vectors differ, then train with less dropout, smaller steps or batch normalisation, "
+                "or start from PCAHash"
             )
         if self._classes_collapsed:
             return (

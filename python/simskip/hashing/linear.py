@@ -18,7 +18,7 @@ DoubleMatrix = npt.NDArray[np.float64]
 Callbacks = Iterable[Callable[..., Any]]
 
 _ROTATIONS = ("random", "itq", None)
-_ITQ_ROWS = 100_000
+_ITQ_ROWS = 32_768
 _ITQ_ITERATIONS = 50
 # Up to here the whole covariance matrix is decomposed (1 to 2 s at 1,536 columns, growing with the cube).
 _EXACT_DIM = 1536
@@ -35,8 +35,7 @@ class RandomHash(Hasher):
 
     Bit j of a vector's code tells on which side of a random hyperplane through the origin it lies. Two
     vectors at angle a differ in each bit with probability a / pi, so Hamming distance estimates the angle
-    (cosine); vectors are used as they are, neither centred nor normalised. Any number of bits works for any
-    dimension.
+    (cosine). Any number of bits works for any dimension.
 
     Parameters
     ----------
@@ -44,11 +43,17 @@ class RandomHash(Hasher):
         Bits of a code, 1 to 4096.
     random_state : int
         Seed >= 0 of the hyperplanes: the same seed, bits and dimension give the same hyperplanes everywhere.
+    center : bool
+        False: vectors are used as they are. True: the mean of the training rows is subtracted first, so that
+        the hyperplanes go through the middle of the data and the angles are those seen from there. Vectors
+        that all point to one side (pixels, ReLU features) need it for balanced bits.
 
     Attributes
     ----------
     weights_ : (dim_, n_bits) float32 array
         Normals of the hyperplanes, one per column, independent standard normal entries.
+    mean_ : (dim_,) float32 array
+        What is subtracted; zeros without ``center``.
     dim_, health_
         See ``Hasher``.
 
@@ -69,27 +74,38 @@ class RandomHash(Hasher):
 
     _min_rows = 1
 
+    mean_: FloatMatrix
     weights_: FloatMatrix
 
-    def __init__(self, n_bits: int, random_state: int = 0) -> None:
+    def __init__(self, n_bits: int, random_state: int = 0, center: bool = False) -> None:
         self.n_bits = n_bits
         self.random_state = random_state
+        self.center = center
 
     def _fit(self, X: FloatMatrix, y: npt.NDArray[Any] | None, progress: bool, callbacks: Callbacks) -> None:
         seed = _seed(self.random_state)
-        self.weights_ = _core.gaussian(seed, X.shape[1], self.n_bits).astype(np.float32)
+        choice(self.center, "center", (False, True))
+        mean = _mean(X) if self.center else np.zeros(X.shape[1])
+        normals = _core.gaussian(seed, X.shape[1], self.n_bits)
+        self.mean_, self.weights_ = mean.astype(np.float32), normals.astype(np.float32)
 
     def _project(self, X: FloatMatrix) -> FloatMatrix:
-        return X @ self.weights_
+        return (np.subtract(X, self.mean_) if self.center else X) @ self.weights_
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        params = {"n_bits": int(self.n_bits), "random_state": int(self.random_state)}
-        return params, {"weights": self.weights_}
+        params = {
+            "n_bits": int(self.n_bits),
+            "random_state": int(self.random_state),
+            "center": self.center,
+        }
+        return params, {"mean": self.mean_, "weights": self.weights_}
 
     @classmethod
     def _from_state(cls, params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> RandomHash:
-        hasher = cls(bit_count(params["n_bits"]), _seed(params["random_state"]))
+        center = choice(params["center"], "center", (False, True))
+        hasher = cls(bit_count(params["n_bits"]), _seed(params["random_state"]), center)
         hasher.weights_ = _tensor(tensors, "weights", (-1, hasher.n_bits))
+        hasher.mean_ = _tensor(tensors, "mean", (len(hasher.weights_),))
         return hasher
 
 
@@ -104,13 +120,14 @@ class PCAHash(Hasher):
     ----------
     n_bits : int
         Bits of a code, 1 to 4096. If the data vary in fewer directions than that, all of them are used and
-        the rotation becomes a random map to more bits (of rows that are orthonormal), which ITQ then refines
-        if asked to.
+        the rotation becomes a random map to more bits (with orthonormal rows), which ITQ refines if asked to.
     rotation : {"random", "itq", None}
-        ``"random"``: a uniformly random rotation (PCA-RR), usually best for Euclidean neighbours.
-        ``"itq"``: the rotation that brings the components closest to their own signs, by 50 alternating steps
-        from the random one, on at most 100,000 evenly spaced rows. None: the components themselves (and a
-        random map if bits outnumber them).
+        How the components are turned into bits:
+
+        * ``"random"``: a uniformly random rotation (PCA-RR), usually best for Euclidean neighbours.
+        * ``"itq"``: the rotation that brings the components closest to their own signs, by at most 50
+          alternating steps from the random one, on at most 32,768 evenly spaced rows.
+        * None: the components themselves (or a random map if bits outnumber them).
     random_state : int
         Seed >= 0 of the random rotation.
 
@@ -123,8 +140,8 @@ class PCAHash(Hasher):
     explained_variance_ratio_ : (m,) float64 array
         Share of the total variance along each principal axis used, falling; m <= n_bits.
     quantisation_losses_ : (steps,) float64 array
-        For ``rotation="itq"``: mean squared distance of the components (scaled to mean square 1) from their
-        signs, for the random rotation first and then after each step; never rising. Empty otherwise.
+        For ``rotation="itq"``: mean squared distance of the components (all scaled to mean square 1) from
+        their signs, for the random rotation first and then after each step; never rising. Empty otherwise.
     dim_, health_
         See ``Hasher``.
 
@@ -165,11 +182,12 @@ class PCAHash(Hasher):
     def _fit(self, X: FloatMatrix, y: npt.NDArray[Any] | None, progress: bool, callbacks: Callbacks) -> None:
         choice(self.rotation, "rotation", _ROTATIONS)
         seed = _seed(self.random_state)
+        # Not asked of the variances: the mean of equal numbers may be off by a rounding.
+        if not any((block != X[0]).any() for block in _row_blocks(X)):
+            raise ValueError(f"X must hold different rows, got {len(X)} equal ones")
         mean = _mean(X)
         axes, variances, total = _leading_axes(X, mean, min(self.n_bits, X.shape[1]), seed)
-        kept = int((variances > _NO_VARIANCE * max(variances[0], 0.0)).sum())
-        if kept == 0 or variances[0] <= 0:
-            raise ValueError(f"X must hold different rows, got {len(X)} equal ones")
+        kept = int((variances > _NO_VARIANCE * variances[0]).sum())
         axes = axes[:, :kept]
         rotation = (
             np.eye(kept)
@@ -179,7 +197,7 @@ class PCAHash(Hasher):
         losses: list[float] = []
         if self.rotation == "itq":
             step = -(-len(X) // _ITQ_ROWS)
-            rotation, losses = _itq(_components(X[::step], mean, axes), rotation)
+            rotation, losses = _itq(_components(X[::step], mean, axes / np.sqrt(variances[:kept].mean())), rotation)
         self.mean_ = mean.astype(np.float32)
         self.weights_ = (axes @ rotation).astype(np.float32)
         self.explained_variance_ratio_ = variances[:kept] / total
@@ -187,7 +205,7 @@ class PCAHash(Hasher):
 
     def _project(self, X: FloatMatrix) -> FloatMatrix:
         # Subtracting first keeps the digits that X @ W - mean @ W would cancel when the mean is large.
-        return (X - self.mean_) @ self.weights_
+        return np.subtract(X, self.mean_) @ self.weights_
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         params = {
@@ -195,7 +213,7 @@ class PCAHash(Hasher):
             "rotation": self.rotation,
             "random_state": int(self.random_state),
         }
-        tensors = {
+        tensors: dict[str, npt.NDArray[Any]] = {
             "mean": self.mean_,
             "weights": self.weights_,
             "explained_variance_ratio": self.explained_variance_ratio_,
@@ -279,13 +297,12 @@ def _covariance_times(X: FloatMatrix, mean: npt.NDArray[np.float64], matrix: Dou
 
 
 def _components(X: FloatMatrix, mean: npt.NDArray[np.float64], axes: DoubleMatrix) -> FloatMatrix:
-    """(n, m) float32 principal components, scaled to mean square 1 over all."""
+    """(n, m) float32 coordinates along (d, m) axes."""
     components = np.empty((len(X), axes.shape[1]), np.float32)
     start = 0
     for block in _row_blocks(X):
         components[start : start + len(block)] = (block - mean) @ axes
         start += len(block)
-    components /= np.float32(np.sqrt(np.square(components).mean(dtype=np.float64)))
     return components
 
 
@@ -298,21 +315,22 @@ def _itq(components: FloatMatrix, rotation: DoubleMatrix) -> tuple[DoubleMatrix,
     """
     losses: list[float] = []
     signs_before: list[npt.NDArray[np.uint8]] = []
+    n_values = len(components) * rotation.shape[1]
+    squares = float(np.square(components).sum(dtype=np.float64))
     step = max(1, _BLOCK_VALUES // rotation.shape[1])
     while True:
         map_ = rotation.astype(np.float32)
         product = np.zeros(rotation.shape)
-        loss = 0.0
+        absolutes = 0.0
         signs_now: list[npt.NDArray[np.uint8]] = []
         for start in range(0, len(components), step):  # float32 sums over a block, float64 over blocks
             block = components[start : start + step]
             rotated = block @ map_
-            positive = rotated > 0
-            signs = np.where(positive, np.float32(1), np.float32(-1))
-            product += block.T @ signs
-            loss += float(np.square(signs - rotated).sum(dtype=np.float64))
-            signs_now.append(np.packbits(positive))
-        losses.append(loss / (len(components) * rotation.shape[1]))
+            product += block.T @ np.copysign(np.float32(1), rotated)
+            absolutes += float(np.abs(rotated).sum())
+            signs_now.append(np.packbits(rotated > 0))
+        # ||B - V R||^2 = ||B||^2 - 2 |V R| + ||V||^2
+        losses.append(1 + (squares - 2 * absolutes) / n_values)
         settled = len(losses) > 1 and all(map(np.array_equal, signs_before, signs_now))
         if settled or len(losses) > _ITQ_ITERATIONS:
             return rotation, losses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from ..validation import array_of, unique_ids
 __all__ = ["SortedIds", "Where", "allowed_ids", "needs_ids"]
 
 IdArray = npt.NDArray[np.int64]
-Where = Union[npt.ArrayLike, Callable[[IdArray], npt.ArrayLike], None]
+Where = npt.ArrayLike | Callable[[IdArray], npt.ArrayLike] | None
 
 # Ids that a callable filter sees at once: enough to make its NumPy calls cheap, little memory.
 _FILTER_BLOCK = 1 << 16

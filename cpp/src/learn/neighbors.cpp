@@ -1,0 +1,109 @@
+// Objective "neighbors": codes whose similarities rank a batch as the float vectors do. No labels.
+//
+//   L = mean_i KL( softmax_j(z_i.z_j / tau + bias_j) || softmax_j(2 e^s hb_i.hb_j / b) ),  j != i
+//       + balance * mean_k (mean_i u_ik)^2
+//   hb = u + a (sign(u) - u), the sign straight-through: its gradient is taken as 1
+//
+// over all rows i of the batch, with gradients to both sides of hb_i.hb_j. s is learned with its own learning
+// rate; a goes linearly from ste_start to ste_end during the first ste_anneal of the training.
+//
+// Sources: the KL between neighbour distributions is that of stochastic neighbour embedding (Hinton & Roweis,
+// 2002) with codes in place of coordinates; the straight-through sign is Bengio et al., 2013.
+#include <cmath>
+
+#include "objective.hpp"
+
+namespace simskip::learn {
+namespace {
+
+// Below the logarithm of the smallest float, so a row is never its own neighbour; finite, so that 0 * it is 0.
+constexpr double never = -1e9;
+
+class Neighbors : public Objective {
+ public:
+  Neighbors(const Options& options, const ObjectiveContext& context)
+      : tau_(options.at("tau")),
+        balance_(options.at("balance")),
+        ste_start_(options.at("ste_start")),
+        ste_end_(options.at("ste_end")),
+        ste_anneal_(options.at("ste_anneal")),
+        scale_rate_(options.at("scale_learning_rate") / context.learning_rate),
+        log_scale_(static_cast<float>(std::log(options.at("scale") / 2.0))) {}
+
+  Evaluation evaluate(const at::Tensor& u, const Batch& batch) override {
+    const std::int64_t n = u.size(0), n_bits = u.size(1);
+    const double share = ste_anneal_ > 0 ? std::min(1.0, batch.progress / ste_anneal_) : 1.0;
+    const double a = ste_start_ + (ste_end_ - ste_start_) * share;
+    if (!target_.defined() || target_.size(0) != n) {
+      for (at::Tensor* square : {&target_, &target_log_, &model_, &model_log_, &logits_})
+        *square = at::empty({n, n}, at::kFloat);
+      code_ = at::empty({n, n_bits}, at::kFloat);
+      gradient_ = at::empty({n, n_bits}, at::kFloat);
+      code_gradient_ = at::empty({n, n_bits}, at::kFloat);
+    }
+    at::Tensor bias = batch.bias.defined() ? batch.bias / tau_ : at::zeros({1}, at::kFloat);
+    at::addmm_out(target_, bias, batch.inputs, batch.inputs.t(), batch.bias.defined() ? 1 : 0, 1.0 / tau_);
+    target_.fill_diagonal_(never);
+    at::log_softmax_out(target_log_, target_, 1);
+    at::exp_out(target_, target_log_);
+
+    at::sign_out(code_, u);
+    if (a < 1.0) code_.mul_(a).add_(u, 1.0 - a);
+    const double scale = 2.0 * std::exp(static_cast<double>(log_scale_)) / static_cast<double>(n_bits);
+    at::addmm_out(logits_, zero_, code_, code_.t(), 0, scale);
+    logits_.fill_diagonal_(never);
+    at::log_softmax_out(model_log_, logits_, 1);
+    at::exp_out(model_, model_log_);
+
+    Evaluation result;
+    // dL/dlogits = (model - target) / n; the buffer of the model's probabilities becomes the gradient.
+    target_log_.sub_(model_log_).mul_(target_);
+    const double divergence = target_log_.sum().item<double>() / static_cast<double>(n);
+    model_.sub_(target_).div_(static_cast<double>(n));
+    log_scale_gradient_ = at::dot(model_.view(-1), logits_.view(-1)).item<float>();
+    at::addmm_out(code_gradient_, zero_, model_, code_, 0, scale);
+    at::addmm_out(gradient_, code_gradient_, model_.t(), code_, 1, scale);
+
+    const at::Tensor mean = u.mean(0);
+    const double balance = mean.square().mean().item<double>();
+    gradient_.add_(mean, balance_ * 2.0 / static_cast<double>(n * n_bits));
+    result.gradient = gradient_;
+    result.loss = divergence + balance_ * balance;
+    result.parts = {{"divergence", divergence}, {"balance", balance}, {"scale", scale * static_cast<double>(n_bits)}};
+    return result;
+  }
+
+  std::vector<Parameter> parameters() override { return {{&log_scale_, &log_scale_gradient_, 1, scale_rate_, false}}; }
+
+ private:
+  double tau_, balance_, ste_start_, ste_end_, ste_anneal_, scale_rate_;
+  float log_scale_;
+  float log_scale_gradient_ = 0.0f;
+  at::Tensor zero_ = at::zeros({1}, at::kFloat);
+  at::Tensor target_, target_log_, model_, model_log_, logits_;  // (n, n)
+  at::Tensor code_, code_gradient_, gradient_;                   // (n, n_bits)
+};
+
+}  // namespace
+
+const ObjectiveEntry& neighbors_objective() {
+  static const ObjectiveEntry entry{
+      {"neighbors",
+       "mean_i KL(softmax_j(z_i.z_j / tau) || softmax_j(2 e^s hb_i.hb_j / b)) + balance mean_k (mean_i u_ik)^2",
+       "after Hinton & Roweis, Stochastic neighbor embedding (2002); straight-through sign: Bengio et al. (2013)",
+       false,
+       true,
+       {{"tau", 0.02},
+        {"balance", 0.1},
+        {"ste_start", 0.5},
+        {"ste_end", 1.0},
+        {"ste_anneal", 0.8},
+        {"scale_learning_rate", 1e-2},
+        {"scale", 10.0}}},
+      [](const Options& options, const ObjectiveContext& context) -> std::unique_ptr<Objective> {
+        return std::make_unique<Neighbors>(options, context);
+      }};
+  return entry;
+}
+
+}  // namespace simskip::learn

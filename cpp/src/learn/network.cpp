@@ -1,0 +1,236 @@
+#include "network.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "random.hpp"
+
+namespace simskip::learn {
+namespace {
+
+constexpr double norm_momentum = 0.1, norm_epsilon = 1e-5;
+
+at::Tensor copy_of(const float* values, at::IntArrayRef shape) {
+  at::Tensor tensor = at::empty(shape, at::kFloat);
+  std::memcpy(tensor.data_ptr<float>(), values, static_cast<std::size_t>(tensor.numel()) * sizeof(float));
+  return tensor;
+}
+
+// Uniform in +-bound, from a portable engine.
+at::Tensor uniform(at::IntArrayRef shape, double bound, std::mt19937_64& engine) {
+  at::Tensor tensor = at::empty(shape, at::kFloat);
+  float* values = tensor.data_ptr<float>();
+  for (std::int64_t i = 0; i < tensor.numel(); ++i)
+    values[i] = static_cast<float>((static_cast<double>(engine() >> 11) * 0x1.0p-53 * 2.0 - 1.0) * bound);
+  return tensor;
+}
+
+std::vector<float> to_vector(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+  const float* values = flat.data_ptr<float>();
+  return {values, values + flat.numel()};
+}
+
+// Gives `buffer` the shape; torch keeps the memory if it is large enough.
+void shape(at::Tensor& buffer, at::IntArrayRef sizes) {
+  if (!buffer.defined()) {
+    buffer = at::empty(sizes, at::kFloat);
+  } else if (buffer.sizes() != sizes) {
+    buffer.resize_(sizes);
+  }
+}
+
+void linear(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  shape(out, {x.size(0), weight.size(0)});
+  at::addmm_out(out, bias, x, weight.t());
+}
+
+}  // namespace
+
+Network::Layer Network::make_layer(std::int64_t in, std::int64_t out, bool norm, std::mt19937_64& engine) {
+  // The bounds torch.nn.Linear uses: 1 / sqrt(in).
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  Layer layer;
+  layer.weight = uniform({out, in}, bound, engine);
+  layer.bias = uniform({out}, bound, engine);
+  layer.weight_gradient = at::zeros({out, in}, at::kFloat);
+  layer.bias_gradient = at::zeros({out}, at::kFloat);
+  if (norm) {
+    Norm n;
+    n.weight = at::ones({out}, at::kFloat);
+    n.bias = at::zeros({out}, at::kFloat);
+    n.mean = at::zeros({out}, at::kFloat);
+    n.variance = at::ones({out}, at::kFloat);
+    n.weight_gradient = at::zeros({out}, at::kFloat);
+    n.bias_gradient = at::zeros({out}, at::kFloat);
+    layer.norm = std::move(n);
+  }
+  return layer;
+}
+
+Network::Network(const NetworkSettings& settings, const TrainingSet& data, std::uint64_t seed)
+    : settings_(settings), activation_(settings.activation), seed_(seed) {
+  if (settings.output != "tanh" && settings.output != "none")
+    throw std::invalid_argument("output must be one of tanh, none; got " + settings.output);
+  if (data.centre) centre_ = copy_of(data.centre, {data.d});
+  if (data.gain) gain_ = copy_of(data.gain, {data.d});
+  std::mt19937_64 engine(seed);
+  std::int64_t in = data.d;
+  for (const std::int64_t width : settings.hidden) {
+    layers_.push_back(make_layer(in, width, settings.batch_norm, engine));
+    in = width;
+  }
+  const bool residual = data.residual_weight != nullptr;
+  layers_.push_back(make_layer(in, settings.n_bits, settings.batch_norm && !residual, engine));
+  if (residual) {
+    layers_.back().weight.zero_();
+    layers_.back().bias.zero_();
+    Layer path;
+    path.weight = copy_of(data.residual_weight, {settings.n_bits, data.d});
+    path.bias = copy_of(data.residual_bias, {settings.n_bits});
+    path.weight_gradient = at::zeros_like(path.weight);
+    path.bias_gradient = at::zeros_like(path.bias);
+    residual_ = std::move(path);
+  }
+}
+
+void Network::drop(at::Tensor& values, at::Tensor& mask, double p, std::uint64_t layer, std::uint64_t step) {
+  shape(mask, values.sizes());
+  fill_dropout_mask(mask.data_ptr<float>(), mask.numel(), p, stream_key(seed_, layer, step));
+  values.mul_(mask);
+}
+
+const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint64_t step) {
+  const bool drop_input = training && settings_.input_dropout > 0;
+  at::Tensor x = z;
+  if (centre_.defined() || gain_.defined() || drop_input) {
+    shape(input_, z.sizes());
+    input_.copy_(z);
+    if (centre_.defined()) input_.sub_(centre_);
+    if (gain_.defined()) input_.mul_(gain_);
+    if (drop_input) drop(input_, input_mask_, settings_.input_dropout, 0, step);
+    x = input_;
+  }
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    Layer& layer = layers_[l];
+    layer.input = x;
+    linear(layer.linear, x, layer.weight, layer.bias);
+    layer.normed = layer.linear;
+    if (layer.norm) {
+      Norm& n = *layer.norm;
+      std::tie(layer.normed, n.batch_mean, n.batch_inverse) = at::native_batch_norm(
+          layer.linear, n.weight, n.bias, n.mean, n.variance, training, norm_momentum, norm_epsilon);
+    }
+    if (l + 1 == layers_.size()) break;
+    if (activation_.keeps_input()) {
+      shape(layer.activated, layer.normed.sizes());
+    } else {
+      layer.activated = layer.normed;
+    }
+    activation_.apply(layer.normed, layer.activated);
+    layer.active = layer.activated;
+    if (training && settings_.dropout > 0) {
+      if (activation_.keeps_output()) layer.active = layer.activated.clone();
+      drop(layer.active, layer.mask, settings_.dropout, l + 1, step);
+    }
+    x = layer.active;
+  }
+  at::Tensor& y = layers_.back().normed;
+  if (residual_) {
+    residual_->input = z;
+    linear(residual_->linear, z, residual_->weight, residual_->bias);
+    y.add_(residual_->linear);
+  }
+  shape(output_, y.sizes());
+  if (settings_.output == "tanh") {
+    at::tanh_out(output_, y);
+  } else {
+    output_.copy_(y);
+  }
+  return output_;
+}
+
+void Network::backward(const at::Tensor& gradient) {
+  shape(gradient_, gradient.sizes());
+  if (settings_.output == "tanh") {
+    at::tanh_backward_out(gradient_, gradient, output_);
+  } else {
+    gradient_.copy_(gradient);
+  }
+  if (residual_) {
+    at::mm_out(residual_->weight_gradient, gradient_.t(), residual_->input);
+    at::sum_out(residual_->bias_gradient, gradient_, 0);
+  }
+  at::Tensor g = gradient_;
+  for (std::size_t l = layers_.size(); l-- > 0;) {
+    Layer& layer = layers_[l];
+    if (l + 1 < layers_.size()) {
+      // g is the gradient of the layer's output and lies in a buffer of our own.
+      if (settings_.dropout > 0) g.mul_(layer.mask);
+      activation_.scale_gradient(g, layer.normed, layer.activated);
+    }
+    if (layer.norm) {
+      Norm& n = *layer.norm;
+      at::Tensor weight_gradient, bias_gradient;
+      std::tie(g, weight_gradient, bias_gradient) =
+          at::native_batch_norm_backward(g, layer.linear, n.weight, n.mean, n.variance, n.batch_mean, n.batch_inverse,
+                                         true, norm_epsilon, {true, true, true});
+      n.weight_gradient.copy_(weight_gradient);
+      n.bias_gradient.copy_(bias_gradient);
+    }
+    at::mm_out(layer.weight_gradient, g.t(), layer.input);
+    at::sum_out(layer.bias_gradient, g, 0);
+    if (l == 0) break;
+    shape(layer.input_gradient, layer.input.sizes());
+    at::mm_out(layer.input_gradient, g, layer.weight);
+    g = layer.input_gradient;
+  }
+}
+
+std::vector<Parameter> Network::parameters() {
+  std::vector<Parameter> all;
+  const auto add = [&all](at::Tensor& value, const at::Tensor& gradient, bool decay) {
+    all.push_back({value.data_ptr<float>(), gradient.data_ptr<float>(), value.numel(), 1.0, decay});
+  };
+  const auto add_layer = [&add](Layer& layer) {
+    add(layer.weight, layer.weight_gradient, true);
+    add(layer.bias, layer.bias_gradient, false);
+    if (layer.norm) {
+      add(layer.norm->weight, layer.norm->weight_gradient, false);
+      add(layer.norm->bias, layer.norm->bias_gradient, false);
+    }
+  };
+  for (Layer& layer : layers_) add_layer(layer);
+  if (residual_) add_layer(*residual_);
+  return all;
+}
+
+DenseNetwork Network::exported() const {
+  DenseNetwork dense;
+  dense.activation = settings_.activation;
+  dense.output = settings_.output;
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    // In double: folding must not cost accuracy.
+    at::Tensor weight = layer.weight.to(at::kDouble);
+    at::Tensor bias = layer.bias.to(at::kDouble);
+    if (l == 0) {
+      if (gain_.defined()) weight = weight * gain_.to(at::kDouble);
+      if (centre_.defined()) bias = bias - weight.mv(centre_.to(at::kDouble));
+    }
+    if (layer.norm) {
+      const Norm& n = *layer.norm;
+      const at::Tensor scale = n.weight.to(at::kDouble) * (n.variance.to(at::kDouble) + norm_epsilon).rsqrt();
+      weight = weight * scale.unsqueeze(1);
+      bias = (bias - n.mean.to(at::kDouble)) * scale + n.bias.to(at::kDouble);
+    }
+    dense.layers.push_back({weight.size(1), weight.size(0), to_vector(weight), to_vector(bias)});
+  }
+  if (residual_)
+    dense.residual.push_back({residual_->weight.size(1), residual_->weight.size(0), to_vector(residual_->weight),
+                              to_vector(residual_->bias)});
+  return dense;
+}
+
+}  // namespace simskip::learn

@@ -1,0 +1,45 @@
+#include "simskip/learn/objectives.hpp"
+
+#include <stdexcept>
+
+#include "objective.hpp"
+
+namespace simskip::learn {
+namespace {
+
+std::vector<const ObjectiveEntry*> entries() { return {&neighbors_objective(), &csq_objective(), &dtsh_objective()}; }
+
+}  // namespace
+
+std::vector<ObjectiveInfo> objectives() {
+  std::vector<ObjectiveInfo> all;
+  for (const ObjectiveEntry* entry : entries()) all.push_back(entry->info);
+  return all;
+}
+
+const ObjectiveEntry& find_objective(const std::string& name) {
+  std::string names;
+  for (const ObjectiveEntry* entry : entries()) {
+    if (entry->info.name == name) return *entry;
+    names += (names.empty() ? "" : ", ") + entry->info.name;
+  }
+  throw std::invalid_argument("objective must be one of " + names + "; got " + name);
+}
+
+std::unique_ptr<Objective> make_objective(const std::string& name, const Options& options,
+                                          const ObjectiveContext& context) {
+  const ObjectiveEntry& entry = find_objective(name);
+  Options all = entry.info.options;
+  for (const auto& [option, value] : options) {
+    const auto found = all.find(option);
+    if (found == all.end()) {
+      std::string names;
+      for (const auto& [known, unused] : entry.info.options) names += (names.empty() ? "" : ", ") + known;
+      throw std::invalid_argument("options of " + name + " are " + names + "; got " + option);
+    }
+    found->second = value;
+  }
+  return entry.make(all, context);
+}
+
+}  // namespace simskip::learn

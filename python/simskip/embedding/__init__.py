@@ -1,0 +1,18 @@
+"""Embedders: pictures to vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .embedder import Embedder
+from .registry import images, load, names
+
+__all__ = ["EmbeddedFiles", "Embedder", "ImageEmbedder", "SkippedFile", "images", "load", "names"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
+        from . import image_embedder
+
+        return getattr(image_embedder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

