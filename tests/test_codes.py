@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simskip
@@ -16,6 +16,7 @@ def random_bits(n: int, n_bits: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, (n, n_bits), dtype=np.uint8)
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 40), n_bits=st.one_of(st.integers(1, 300), st.sampled_from([4095, 4096])), seed=st.integers(0))
 def test_pack_equals_packbits_and_unpack_inverts_it(n, n_bits, seed):
     bits = random_bits(n, n_bits, seed)
@@ -28,6 +29,7 @@ def test_pack_equals_packbits_and_unpack_inverts_it(n, n_bits, seed):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None)
 @given(n=st.integers(0, 10), n_bits=st.integers(1, 200), seed=st.integers(0))
 def test_formats_invert(name, n, n_bits, seed):
     if name == "arrow":

@@ -38,27 +38,27 @@ HammingIndex::HammingIndex(int n_bits, std::int64_t next_id) : n_bits_(n_bits), 
 }
 
 std::int64_t HammingIndex::next_id() const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   return next_id_;
 }
 
 std::size_t HammingIndex::size() const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   return codes_.size();
 }
 
 std::size_t HammingIndex::nbytes() const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   return codes_.nbytes() + ids_.size() * sizeof(std::int64_t);
 }
 
 bool HammingIndex::contains(std::int64_t id) const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   return row_of(id) < codes_.size();
 }
 
 std::vector<std::int64_t> HammingIndex::ids() const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   if (!ids_.empty()) return ids_;
   std::vector<std::int64_t> ids(codes_.size());
   std::iota(ids.begin(), ids.end(), 0);
@@ -115,7 +115,7 @@ void HammingIndex::insert(const std::uint8_t* codes, const std::vector<std::int6
 }
 
 void HammingIndex::add(const std::uint8_t* codes, const std::int64_t* ids, std::size_t n) {
-  const std::unique_lock lock(mutex_);
+  const auto lock = writing();
   std::vector<std::int64_t> added(n);
   if (ids) {
     std::copy(ids, ids + n, added.begin());
@@ -133,7 +133,7 @@ void HammingIndex::add(const std::uint8_t* codes, const std::int64_t* ids, std::
 }
 
 void HammingIndex::remove(const std::int64_t* ids, std::size_t n) {
-  const std::unique_lock lock(mutex_);
+  const auto lock = writing();
   std::vector<bool> gone(codes_.size(), false);
   for (std::size_t i = 0; i < n; ++i) gone[known_row(ids[i])] = true;
   std::vector<std::uint32_t> rows;
@@ -149,7 +149,7 @@ void HammingIndex::remove(const std::int64_t* ids, std::size_t n) {
 }
 
 void HammingIndex::upsert(const std::uint8_t* codes, const std::int64_t* ids, std::size_t n) {
-  const std::unique_lock lock(mutex_);
+  const auto lock = writing();
   const std::size_t n_bytes = bytes_per_code(n_bits_), before = codes_.size();
   std::vector<std::int64_t> new_ids;
   std::vector<std::uint8_t> new_codes;
@@ -177,7 +177,7 @@ void HammingIndex::upsert(const std::uint8_t* codes, const std::int64_t* ids, st
 }
 
 std::vector<std::uint8_t> HammingIndex::codes(const std::int64_t* ids, std::size_t n) const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   const std::size_t count = ids ? n : codes_.size(), n_bytes = bytes_per_code(n_bits_);
   std::vector<std::uint8_t> out(count * n_bytes);
   for (std::size_t i = 0; i < count; ++i) codes_.read(ids ? known_row(ids[i]) : i, &out[i * n_bytes]);
@@ -187,7 +187,7 @@ std::vector<std::uint8_t> HammingIndex::codes(const std::int64_t* ids, std::size
 // Runs `search(codes, options)` on the rows that pass the filter and turns rows into ids.
 template <class Search>
 auto HammingIndex::search_where(const IndexOptions& options, Search&& search) const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   if (codes_.size() == 0) throw std::invalid_argument("the index is empty: add codes before searching");
   SearchOptions scan{options.max_distance, nullptr, options.threads, options.interrupt};
   const auto with_ids = [](auto result, auto&& id_of_row) {
@@ -233,7 +233,7 @@ Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_quer
 }
 
 void HammingIndex::save(const std::string& path) const {
-  const std::shared_lock lock(mutex_);
+  const auto lock = reading();
   const Header header{n_bits_, static_cast<std::int64_t>(codes_.size()), next_id_};
   write_sections(path, kind,
                  {{"header", &header, sizeof header},

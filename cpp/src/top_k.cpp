@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 
 #include "kernels/kernels.hpp"
 #include "nearest_rows.hpp"
@@ -174,26 +175,31 @@ Neighbors top_k(const CodeBlocks& codes, const std::uint8_t* queries, std::size_
 Range range(const CodeBlocks& codes, const std::uint8_t* queries, std::size_t n_queries, const SearchOptions& options) {
   const QueryWords words(queries, n_queries, codes.n_bits());
   const std::uint32_t threshold = first_threshold(options, codes.n_bits());
-  std::vector<RowsWithin> found;
-  found.reserve(n_queries);
-  for (std::size_t q = 0; q < n_queries; ++q) found.emplace_back(threshold, options.allowed);
+  // Only what was found is kept: buffers with room for many millions of queries would fill the memory.
+  struct Found {
+    std::vector<std::uint32_t> rows;
+    std::vector<std::uint16_t> distances;
+  };
+  std::vector<Found> found(n_queries);
   parallel_for(n_queries, resolve_threads(options.threads), options.interrupt, [&](std::size_t q) {
+    RowsWithin within(threshold, options.allowed);
     const std::uint64_t* query = words[q];
-    kernels::Hits* hits = &found[q];
+    kernels::Hits* hits = &within;
     scan_tiles(codes, 0, CodeBlocks::padded_rows(codes.size()), &query, &hits, 1, options.interrupt, [] {});
+    if (within.failed()) throw std::bad_alloc();
+    found[q].rows.assign(within.rows, within.rows + within.count);
+    found[q].distances.assign(within.distances, within.distances + within.count);
   });
 
   Range out;
   out.limits.assign(n_queries + 1, 0);
-  for (std::size_t q = 0; q < n_queries; ++q) {
-    if (found[q].failed()) throw std::bad_alloc();
-    out.limits[q + 1] = out.limits[q] + found[q].count;
-  }
+  for (std::size_t q = 0; q < n_queries; ++q)
+    out.limits[q + 1] = out.limits[q] + static_cast<std::int64_t>(found[q].rows.size());
   out.distances.resize(out.limits.back());
   out.ids.resize(out.limits.back());
   for (std::size_t q = 0; q < n_queries; ++q)
-    write_sorted(found[q].rows, found[q].distances, found[q].count, found[q].count, codes.n_bits(),
-                 out.distances.data() + out.limits[q], out.ids.data() + out.limits[q]);
+    write_sorted(found[q].rows.data(), found[q].distances.data(), found[q].rows.size(), found[q].rows.size(),
+                 codes.n_bits(), out.distances.data() + out.limits[q], out.ids.data() + out.limits[q]);
   return out;
 }
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -382,7 +383,13 @@ def beside_a_writer(search, change, undo, rounds=60):
     return answers
 
 
-@pytest.mark.parametrize("where", [None, lambda ids: ids >= 0, lambda ids: ids % 2 == 0])
+def slow_filter(ids):
+    """Lets a writer in between the look at the ids and the search, if anything does."""
+    time.sleep(0.001)
+    return ids >= 0
+
+
+@pytest.mark.parametrize("where", [None, slow_filter, lambda ids: ids % 2 == 0])
 def test_searches_beside_a_writer_see_before_or_after(where):
     index = simskip.HammingIndex(64)
     index.add(random_codes(5000, 64, 8))

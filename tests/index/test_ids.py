@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simskip.index.ids import SortedIds, allowed_ids, needs_ids
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 60)), st.lists(st.integers(-3, 70)))
 def test_sorted_ids_equal_a_list(present, asked):
     ordered = sorted(present)

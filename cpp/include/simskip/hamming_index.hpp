@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -67,6 +68,15 @@ class HammingIndex {
   static std::unique_ptr<HammingIndex> load(const std::string& path, bool map);
 
  private:
+  // A shared_mutex may let readers in for ever; here they queue behind a writer that waits.
+  std::shared_lock<std::shared_mutex> reading() const {
+    const std::lock_guard turn(turn_);
+    return std::shared_lock(mutex_);
+  }
+  std::unique_lock<std::shared_mutex> writing() const {
+    const std::lock_guard turn(turn_);
+    return std::unique_lock(mutex_);
+  }
   std::int64_t id_of(std::size_t row) const { return ids_.empty() ? static_cast<std::int64_t>(row) : ids_[row]; }
   // The row of an id, or size() if there is none.
   std::size_t row_of(std::int64_t id) const;
@@ -80,6 +90,7 @@ class HammingIndex {
   std::vector<std::int64_t> ids_;  // ascending; empty while every row is its own id
   std::int64_t next_id_;           // past every id that was ever here
   mutable std::shared_mutex mutex_;
+  mutable std::mutex turn_;
 };
 
 }  // namespace simskip

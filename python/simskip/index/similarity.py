@@ -196,6 +196,7 @@ class SimilarityIndex:
                 raise ValueError("the index is empty: add vectors before searching")
             # More candidates than items would only be padding.
             wanted = k if rerank is None else min(k * depth, n)
+            found: tuple[npt.NDArray[Any], IdArray]
             if scoring == "codes":
                 found = self._codes.search(self._encoded(queries), wanted, where, threads=threads)
             else:
