@@ -13,6 +13,18 @@ namespace {
 
 constexpr double unit_roundoff = 0x1p-24;
 
+// Queries that are reranked together: theirs should be half of a usual L2 cache; and how many comparisons they may
+// need.
+constexpr std::size_t rerank_cache_bytes = 512 << 10;
+constexpr std::size_t rerank_pairs = 1 << 20;
+
+// One row to be compared with one query: `place` counts the block's candidates.
+struct Comparison {
+  std::int64_t row;
+  std::size_t place;
+  bool operator<(const Comparison& other) const { return row < other.row; }
+};
+
 struct Hit {
   float value;  // ascending is nearer
   std::int64_t id;
@@ -158,16 +170,36 @@ FloatNeighbors rerank(const Vectors& vectors, const float* queries, std::size_t 
                       int threads, Interrupt* interrupt) {
   FloatNeighbors out{std::vector<float>(n_queries * k), std::vector<std::int64_t>(n_queries * k)};
   const bool serial = n_queries * n_candidates * vectors.dim < 1 << 17;
-  parallel_for(n_queries, serial ? 1 : resolve_threads(threads), interrupt, [&](std::size_t q) {
-    const float* query = queries + q * vectors.dim;
-    const double query_norm = norm(query, vectors.dim);
-    std::vector<Hit> hits;
-    hits.reserve(n_candidates);
-    for (std::size_t i = 0; i < n_candidates; ++i) {
-      const std::int64_t row = candidates[q * n_candidates + i];
-      if (row >= 0) hits.push_back({exact_value(vectors, row, query, query_norm, metric), id_of(vectors, row)});
+  const auto team = static_cast<std::size_t>(serial ? 1 : resolve_threads(threads));
+  const std::size_t fair = (n_queries + team - 1) / team;
+  const std::size_t cached = rerank_cache_bytes / (vectors.dim * sizeof(float));
+  const std::size_t fitting = rerank_pairs / std::max<std::size_t>(n_candidates, 1);
+  const std::size_t block = std::max<std::size_t>(1, std::min({fair, cached, fitting}));
+  parallel_for((n_queries + block - 1) / block, static_cast<int>(team), interrupt, [&](std::size_t b) {
+    const std::size_t first = b * block, n = std::min(block, n_queries - first);
+    const std::int64_t* rows = candidates + first * n_candidates;
+    std::vector<Comparison> comparisons;
+    comparisons.reserve(n * n_candidates);
+    for (std::size_t place = 0; place < n * n_candidates; ++place)
+      if (rows[place] >= 0) comparisons.push_back({rows[place], place});
+    // By row: a row that several queries of the block want is fetched once, and memory is read in one direction.
+    std::sort(comparisons.begin(), comparisons.end());
+    std::vector<double> norms(n);
+    row_norms(queries + first * vectors.dim, n, vectors.dim, norms.data(), 1);
+    std::vector<float> values(n * n_candidates);
+    for (std::size_t i = 0; i < comparisons.size(); ++i) {
+      if (i % 256 == 0 && interrupt && (on_calling_thread() ? interrupt->check() : interrupt->requested())) return;
+      const auto [row, place] = comparisons[i];
+      const std::size_t q = place / n_candidates;
+      values[place] = exact_value(vectors, row, queries + (first + q) * vectors.dim, norms[q], metric);
     }
-    write_nearest(hits, k, metric, &out.distances[q * k], &out.ids[q * k]);
+    std::vector<Hit> hits;
+    for (std::size_t q = 0; q < n; ++q) {
+      hits.clear();
+      for (std::size_t place = q * n_candidates; place < (q + 1) * n_candidates; ++place)
+        if (rows[place] >= 0) hits.push_back({values[place], id_of(vectors, rows[place])});
+      write_nearest(hits, k, metric, &out.distances[(first + q) * k], &out.ids[(first + q) * k]);
+    }
   });
   return out;
 }

@@ -22,7 +22,7 @@ __all__ = ["Answer", "DemoResult", "run_demo"]
 
 N_BITS = 64
 K = 25
-DATABASE, QUERIES = 11_000, 1_000
+DATABASE, QUERIES = 20_000, 1_000
 FULL_DATABASE, FULL_QUERIES = 60_000, 10_000
 RERANK = 10  # the second stage looks at so many times K vectors
 MIN_RECALL = 0.95  # what codes must reach to replace the vectors in the verdict
@@ -94,7 +94,7 @@ def run_demo(
     folder : path
         Where results go; made if it is missing, files of an earlier run are replaced.
     database, queries : int, optional
-        Images to use: 11,000 and 1,000; with ``full`` 60,000 and 10,000.
+        Images to use: 20,000 and 1,000; with ``full`` 60,000 and 10,000.
     full : bool
         All 70,000 images.
     threads : int, optional

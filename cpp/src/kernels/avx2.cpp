@@ -42,10 +42,13 @@ struct Lanes {
   }
 };
 
+struct Doubles : XsimdDoubles<xsimd::avx2> {
+  static Vec load(const float* p) { return Vec(_mm256_cvtps_pd(_mm_loadu_ps(p))); }
+};
+
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::avx2>>,
-                   squared_l2<XsimdDoubles<xsimd::avx2>>};
+const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
 
 }  // namespace simskip::kernels

@@ -5,6 +5,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "scan.hpp"
+#include "xsimd_doubles.hpp"
 
 namespace simskip::kernels {
 namespace {
@@ -25,6 +26,10 @@ struct Avx512Lanes {
   static Vec mark(Vec mark, Vec distance, Vec) { return xsimd::min(mark, distance); }
   static bool marked(Vec mark, Vec threshold) { return below(mark, threshold) != 0; }
   static std::uint32_t below(Vec distance, Vec threshold) { return _mm512_cmplt_epu64_mask(distance, threshold); }
+};
+
+struct Avx512Doubles : XsimdDoubles<xsimd::avx512bw> {
+  static Vec load(const float* p) { return Vec(_mm512_cvtps_pd(_mm256_loadu_ps(p))); }
 };
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include "avx512_lanes.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
-#include "xsimd_doubles.hpp"
 
 namespace simskip::kernels {
 namespace {
@@ -20,7 +19,7 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512vpopcntdq;
-const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::avx512bw>>,
-                              squared_l2<XsimdDoubles<xsimd::avx512bw>>};
+const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<Avx512Doubles>,
+                              squared_l2<Avx512Doubles>};
 
 }  // namespace simskip::kernels

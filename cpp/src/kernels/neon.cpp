@@ -36,10 +36,13 @@ struct Lanes {
   }
 };
 
+struct Doubles : XsimdDoubles<xsimd::neon64> {
+  static Vec load(const float* p) { return Vec(vcvt_f64_f32(vld1_f32(p))); }
+};
+
 }  // namespace
 
 extern const Kernels neon;
-const Kernels neon{"neon", scan<Lanes>, scan_many<Lanes>, dot<XsimdDoubles<xsimd::neon64>>,
-                   squared_l2<XsimdDoubles<xsimd::neon64>>};
+const Kernels neon{"neon", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
 
 }  // namespace simskip::kernels

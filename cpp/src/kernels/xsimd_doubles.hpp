@@ -1,4 +1,4 @@
-// `Doubles` of sums.hpp on any xsimd architecture.
+// `Doubles` of sums.hpp on any xsimd architecture, but for load(): xsimd converts floats one by one.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,6 @@ struct XsimdDoubles {
   using Vec = xsimd::batch<double, Arch>;
   static constexpr std::uint32_t lanes = Vec::size;
   static Vec zero() { return Vec(0.0); }
-  static Vec load(const float* p) { return Vec::load_unaligned(p); }  // converts
   static Vec add(Vec a, Vec b) { return a + b; }
   static Vec sub(Vec a, Vec b) { return a - b; }
   static Vec mul(Vec a, Vec b) { return a * b; }
