@@ -44,7 +44,7 @@ class WeightTables {
 // Rows whose distances are looked up together: the running sums of all of them stay in registers or L1.
 constexpr std::size_t step = 64;
 
-// The nearest rows of [begin, end), unordered, up to k of them and some ties to drop.
+// The nearest rows of [begin, end), unordered, up to k of them.
 std::vector<Hit> scan(const CodeBlocks& codes, const WeightTables& weights, std::size_t begin, std::size_t end,
                       std::size_t k, const SearchOptions& options, bool asks) {
   std::vector<Hit> nearest;
@@ -102,13 +102,14 @@ FloatNeighbors asymmetric_top_k(const CodeBlocks& codes, const float* outputs, s
     if (kept) {
       found[task] = scan(codes, weights, steps * part / parts * step, steps * (part + 1) / parts * step, kept, options,
                          on_calling_thread());
+      std::sort(found[task].begin(), found[task].end());
     }
   });
   for (std::size_t q = 0; q < n_queries; ++q) {
-    std::vector<Hit> all;
-    for (std::size_t part = 0; part < parts; ++part)
+    std::vector<Hit> all = std::move(found[q * parts]);
+    for (std::size_t part = 1; part < parts; ++part)
       all.insert(all.end(), found[q * parts + part].begin(), found[q * parts + part].end());
-    std::sort(all.begin(), all.end());
+    if (parts > 1) std::sort(all.begin(), all.end());
     for (std::size_t i = 0; i < std::min(k, all.size()); ++i) {
       out.distances[q * k + i] = all[i].distance;
       out.ids[q * k + i] = all[i].row;

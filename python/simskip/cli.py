@@ -71,7 +71,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report, hasher and index.")] = Path(
         "simskip-demo"
     ),
-    full: Annotated[bool, typer.Option("--full", help="All 70,000 photographs instead of 21,000.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All 70,000 photographs instead of 31,000.")] = False,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=1024, help="Threads (default: all processors).")
     ] = None,

@@ -22,9 +22,9 @@ __all__ = ["Answer", "DemoResult", "run_demo"]
 
 N_BITS = 64
 K = 25
-DATABASE, QUERIES = 20_000, 1_000
+DATABASE, QUERIES = 30_000, 1_000
 FULL_DATABASE, FULL_QUERIES = 60_000, 10_000
-RERANK = 10  # the second stage looks at so many times K vectors
+RERANK, DEEP_RERANK = 10, 20  # the second stage looks at so many times K vectors
 MIN_RECALL = 0.95  # what codes must reach to replace the vectors in the verdict
 
 REPORT, HASHER, INDEX = "report.html", "hasher.safetensors", "index.simskip"
@@ -94,7 +94,7 @@ def run_demo(
     folder : path
         Where results go; made if it is missing, files of an earlier run are replaced.
     database, queries : int, optional
-        Images to use: 20,000 and 1,000; with ``full`` 60,000 and 10,000.
+        Images to use: 30,000 and 1,000; with ``full`` 60,000 and 10,000.
     full : bool
         All 70,000 images.
     threads : int, optional
@@ -113,7 +113,7 @@ def run_demo(
     Raises
     ------
     ValueError
-        For more images than there are, or too few for a rerank of ``K * RERANK`` to be a shortcut.
+        For more images than there are, or too few for a rerank of ``K * DEEP_RERANK`` to be a shortcut.
     ImportError
         If the extra ``images``, ``train`` or ``report`` is missing.
     OSError
@@ -121,7 +121,7 @@ def run_demo(
     """
     default_n, default_q = (FULL_DATABASE, FULL_QUERIES) if full else (DATABASE, QUERIES)
     n, q = default_n if database is None else database, default_q if queries is None else queries
-    n = positive_int(n, "database", minimum=2 * K * RERANK, maximum=FULL_DATABASE)
+    n = positive_int(n, "database", minimum=2 * K * DEEP_RERANK, maximum=FULL_DATABASE)
     q = positive_int(q, "queries", maximum=FULL_QUERIES)
     for module, extra, purpose in (
         ("torch", "train", "Training"),
@@ -214,6 +214,7 @@ def _evaluate(
         searchers[name] = hasher
         searchers[f"{name} + rerank"] = (hasher, {"rerank": RERANK})
     learned = hashers["learned"]
+    searchers["learned + deep rerank"] = (learned, {"rerank": DEEP_RERANK})
     searchers["learned, asymmetric"] = (learned, {"scoring": "asymmetric"})
     searchers["learned, asymmetric + rerank"] = (learned, {"scoring": "asymmetric", "rerank": RERANK})
     return evaluate(
