@@ -27,6 +27,11 @@ _EXACT = "#7d8590"
 _INK, _LINE = "#1b1f24", "#d0d4da"
 
 
+def _marker(i: int) -> str:
+    """The i-th row's marker; where the colours come round again they meet other markers."""
+    return _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)]
+
+
 def colour(rows: Sequence[Row], row: Row) -> str:
     """A row's colour, the same in every drawing and in the table."""
     if row.kind in ("exact", "control"):
@@ -76,7 +81,7 @@ def _scatter(axes: Any, rows: Sequence[Row], k: int, key: str) -> None:
             [x],
             [y],
             yerr=bars,
-            marker="*" if row.kind == "exact" else _MARKERS[(i - 1) % len(_MARKERS)],
+            marker="*" if row.kind == "exact" else _marker(i - 1),
             markersize=12 if row.kind == "exact" else 8,
             color=colour(rows, row),
             elinewidth=2,
