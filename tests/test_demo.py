@@ -83,8 +83,8 @@ def test_demo_leaves_a_report_and_files_that_answer(short, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"database": 499}, "database must be an integer from 500 to 60000, got 499"),
-        ({"database": 60_001}, "database must be an integer from 500 to 60000, got 60001"),
+        ({"database": 999}, "database must be an integer from 1000 to 60000, got 999"),
+        ({"database": 60_001}, "database must be an integer from 1000 to 60000, got 60001"),
         ({"queries": 10_001}, "queries must be an integer from 1 to 10000, got 10001"),
         ({"queries": 0}, "queries must be an integer from 1 to 10000, got 0"),
     ],
