@@ -100,25 +100,15 @@ class HeldOutMap:
         cells = distances + (n_bits + 2) * np.arange(len(self._queries))[:, None]
         shape = (len(self._queries), n_bits + 2)
         size = np.prod(shape)
-        rows = np.bincount(cells.ravel(), minlength=size).reshape(shape)[:, :-1].astype(np.float64)
-        hits = np.bincount(cells[same], minlength=size).reshape(shape)[:, :-1].astype(np.float64)
-        return float(_expected_average_precision(rows, hits).mean())
+        sizes = np.bincount(cells.ravel(), minlength=size).reshape(shape)[:, :-1]
+        relevant = np.bincount(cells[same], minlength=size).reshape(shape)[:, :-1]
+        before = np.cumsum(sizes, axis=1) - sizes
+        # Imported late: evaluation imports the hashers.
+        from ..evaluation.ties import Harmonic, average_precision
 
-
-def _expected_average_precision(
-    rows: npt.NDArray[np.float64], hits: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """(q,) from (q, distances) counts of all and of relevant rows at each distance.
-
-    In a group of n rows with r relevant ones behind N rows with R, place j holds a relevant row with probability r/n,
-    and then (j - 1)(r - 1)/(n - 1) of the group's are expected before it: its precision is
-    (R + 1 + (j - 1)(r - 1)/(n - 1)) / (N + j). Summed over j with harmonic numbers.
-    """
-    before = np.cumsum(rows, axis=1) - rows
-    hits_before = np.cumsum(hits, axis=1) - hits
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int(rows.sum(axis=1).max()) + 1))])
-    reciprocal = harmonic[(before + rows).astype(np.int64)] - harmonic[before.astype(np.int64)]
-    spacing = np.divide(hits - 1, rows - 1, out=np.zeros_like(rows), where=rows > 1)
-    inner = (hits_before + 1) * reciprocal + spacing * (rows - (before + 1) * reciprocal)
-    share = np.divide(hits, rows, out=np.zeros_like(rows), where=rows > 0)
-    return (share * inner).sum(axis=1) / hits.sum(axis=1)
+        harmonic = Harmonic(len(self.database))
+        scores = []
+        for size_row, relevant_row, before_row in zip(sizes, relevant, before, strict=True):
+            groups = relevant_row > 0
+            scores.append(average_precision(size_row[groups], relevant_row[groups], before_row[groups], harmonic))
+        return float(np.mean(scores))
