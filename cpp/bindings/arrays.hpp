@@ -55,4 +55,11 @@ py::array_t<T> to_array(std::vector<T>&& values) {
   return to_array(std::move(values), {n});
 }
 
+// What every Top-K search returns: (distances, ids), both (n_queries, k).
+template <class Found>
+py::tuple to_tuple(Found&& found, std::size_t n_queries, std::size_t k) {
+  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n_queries), static_cast<py::ssize_t>(k)};
+  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+}
+
 }  // namespace simskip::bindings

@@ -32,11 +32,6 @@ Vectors view(const Floats& rows, const std::optional<Ids>& ids, const Doubles& n
           ids ? ids->data() : nullptr, norms.data()};
 }
 
-py::tuple to_tuple(FloatNeighbors&& found, std::size_t n_queries, std::size_t k) {
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n_queries), static_cast<py::ssize_t>(k)};
-  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
-}
-
 // Owns a reference to the query array that FloatTopK points into.
 class Search {
  public:

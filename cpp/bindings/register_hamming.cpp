@@ -47,8 +47,7 @@ py::tuple search(const HammingIndex& index, const Bytes& queries, py::ssize_t k,
     o.interrupt = &interrupt;
     return index.search(data, n, static_cast<std::size_t>(k), o);
   });
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), k};
-  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+  return to_tuple(std::move(found), n, static_cast<std::size_t>(k));
 }
 
 py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, py::ssize_t k,
@@ -63,8 +62,7 @@ py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outpu
     o.interrupt = &interrupt;
     return index.search_asymmetric(data, n, static_cast<std::size_t>(k), o);
   });
-  const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n), k};
-  return py::make_tuple(to_array(std::move(found.distances), shape), to_array(std::move(found.ids), shape));
+  return to_tuple(std::move(found), n, static_cast<std::size_t>(k));
 }
 
 py::tuple range_search(const HammingIndex& index, const Bytes& queries, int radius, const std::optional<Ids>& where,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import require
+from ..files import atomic_write
 from . import page, plots
 from .pictures import Shown
 from .rows import Column, Row
@@ -120,13 +121,8 @@ class Report:
         if target.suffix.lower() not in writers:
             raise ValueError(f"path must end in .html, .json or .csv, got {str(path)!r}")
         text = writers[target.suffix.lower()]()
-        # Written beside the target and renamed: nobody ever opens half a page.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(target) as file:  # nobody ever opens half a page
+            file.write(text.encode())
         return target
 
     def to_html(self) -> str:
