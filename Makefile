@@ -34,7 +34,7 @@ test-python: build data
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: test-cpp data
-	$(BIN)/python -m pytest
+	SIMSKIP_HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest
 
 bench: build
 	$(BIN)/python -m benchmarks
