@@ -23,12 +23,13 @@ constexpr std::size_t rows_per_look = 1 << 16;
 constexpr std::size_t pilot_queries = 64;
 constexpr std::size_t chunk_queries = 8;
 
-// Tables of at most n / 2 values: shorter ones see more rows, longer ones look up more empty values.
-int substring_bits(std::size_t n) { return std::max(1, static_cast<int>(std::bit_width(n)) - 2); }
+// Rows that a value should have: fewer mean more values to look up, more mean more rows to compare. Rows of long codes
+// are dearer, as their codes stand elsewhere.
+double rows_per_value(int n_bits) { return n_bits <= 64 ? 32 : 4; }
 
 std::size_t n_substrings(std::size_t n, int n_bits) {
-  const auto length = static_cast<std::size_t>(substring_bits(n));
-  return (static_cast<std::size_t>(n_bits) + length - 1) / length;
+  const double length = std::max(1.0, std::log2(static_cast<double>(std::max<std::size_t>(n, 1)) / rows_per_value(n_bits)));
+  return static_cast<std::size_t>(std::ceil(n_bits / length));
 }
 
 // All numbers of n_bits bits of which s are set, ascending.
@@ -69,8 +70,8 @@ MultiIndex::MultiIndex(const CodeBlocks& codes, int threads, Interrupt* interrup
     bit += tables_[j].n_bits;
   }
   for (int longer = 0; longer < 2; ++longer) {
-    // More values than a quarter of the rows: no search gets that far before a scan is cheaper.
-    std::size_t room = std::max<std::size_t>(64, size_ / 4);
+    // No search looks up as many values before a scan is cheaper.
+    std::size_t room = std::max<std::size_t>(64, size_ / 16);
     const int length = shortest_ + longer;
     for (int s = 0; s <= length; ++s) {
       masks_[longer].push_back(numbers_with(s, length));

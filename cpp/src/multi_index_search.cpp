@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t many_queries = 16;
 // Steps between two looks at the interrupt: less than a millisecond.
 constexpr std::uint32_t steps_per_look = 64;
+// Of each run, what is asked for ahead; the processor's own prefetcher has found out about the rest by then.
+constexpr std::uint32_t prefetched_rows = 128;
 
 double binomial(int n, int s) {
   double value = 1;
@@ -35,7 +37,10 @@ MultiIndexSearch::MultiIndexSearch(const MultiIndex& index, const CodeBlocks& co
       histogram_(static_cast<std::size_t>(codes.n_bits()) + 1),
       places_(kernel_rows + 8),
       distances_(kernel_rows + 8) {
-  for (const auto& table : index.tables_) substrings_.emplace_back(table.first_bit, table.n_bits);
+  for (const auto& table : index.tables_) {
+    substrings_.emplace_back(table.first_bit, table.n_bits);
+    if (table.codes) masks_.push_back((~std::uint64_t{0} >> (64 - table.n_bits)) << table.first_bit);
+  }
   const auto words = static_cast<double>(codes.size() * codes.words());
   budget_ = always ? static_cast<double>(codes.size()) * (value_ns + row_cost_) * static_cast<double>(m_)
                    : words * (n_queries < many_queries ? lone_scan_ns_per_word : scan_ns_per_word);
@@ -46,18 +51,6 @@ double MultiIndexSearch::round_cost(int s, std::size_t j) const {
   if (s > length) return 0;
   const double rows_per_value = static_cast<double>(codes_.size()) / static_cast<double>(std::size_t{1} << length);
   return binomial(length, s) * (value_ns + rows_per_value * row_cost_);
-}
-
-double MultiIndexSearch::cost_to_cover(int s, std::size_t j, std::uint32_t distance) const {
-  double cost = 0;
-  while (m_ * static_cast<std::size_t>(s) + j < distance && spent_ + cost <= budget_) {
-    if (++j == m_) {
-      j = 0;
-      ++s;
-    }
-    cost += round_cost(s, j);
-  }
-  return cost;
 }
 
 bool MultiIndexSearch::stop_asked() {
@@ -109,8 +102,8 @@ void MultiIndexSearch::locate(const Step& step, Runs& runs) {
       runs.end[runs.n++] = end;
     }
     if (codes) {
-      __builtin_prefetch(codes + begin);
-      __builtin_prefetch(codes + end - 1);
+      for (std::uint32_t p = begin / 8 * 8; p < std::min(end, begin + prefetched_rows); p += 8)
+        __builtin_prefetch(codes + p);
     } else {
       __builtin_prefetch(table.rows.get() + begin);
     }
@@ -139,7 +132,19 @@ void MultiIndexSearch::keep(std::uint64_t row, std::uint32_t distance) {
     within_ -= histogram_[threshold_];
     histogram_[threshold_--] = 0;
   }
-  if (k_ <= found_.size() / 2 && found_.size() >= 1024) keep_k();
+  if (found_.size() >= full_) make_room();
+}
+
+// Drops what is farther than the threshold; if that leaves too much (ties), all but the k nearest.
+void MultiIndexSearch::make_room() {
+  drop_far();
+  if (found_.size() > full_ / 2) keep_k();
+}
+
+void MultiIndexSearch::drop_far() {
+  const std::uint64_t far = (std::uint64_t{threshold_} + 1) << 32;
+  found_.erase(std::remove_if(found_.begin(), found_.end(), [&](std::uint64_t hit) { return hit >= far; }),
+               found_.end());
 }
 
 void MultiIndexSearch::keep_k() {
@@ -157,12 +162,11 @@ void MultiIndexSearch::compare(const Step& step, const kernels::Runs& runs) {
   const kernels::Kernels& kernels = kernels::in_use();
   const std::size_t words = codes_.words();
   if (table.codes) {
+    const kernels::Parts parts{masks_.data(), static_cast<std::uint32_t>(m_), static_cast<std::uint32_t>(step.j),
+                               static_cast<std::uint32_t>(step.s)};
     const std::uint32_t n =
-        kernels.near_in_runs(runs, query_[0], threshold_ + 1, places_.data(), distances_.data());
-    for (std::uint32_t i = 0; i < n; ++i) {
-      const std::uint64_t difference = runs.codes[places_[i]] ^ query_[0];
-      if (!seen_before(step, &difference)) keep(table.rows.get()[places_[i]], distances_[i]);
-    }
+        kernels.near_in_runs(runs, parts, query_[0], threshold_ + 1, places_.data(), distances_.data());
+    for (std::uint32_t i = 0; i < n; ++i) keep(table.rows.get()[places_[i]], distances_[i]);
     return;
   }
   for (std::uint32_t r = 0; r < runs.n; ++r) {
@@ -201,6 +205,7 @@ bool MultiIndexSearch::look_at(const Step& step, const Runs& runs) {
 
 bool MultiIndexSearch::run(const std::uint8_t* query, std::size_t k) {
   k_ = k;
+  full_ = k < std::numeric_limits<std::size_t>::max() / 8 ? 4 * k + 64 : k;
   bytes_to_words(query, codes_.n_bits(), query_.data());
   for (std::size_t j = 0; j < m_; ++j) query_values_[j] = substrings_[j](query_.data(), 1);
   found_.clear();
@@ -237,12 +242,13 @@ bool MultiIndexSearch::run(const std::uint8_t* query, std::size_t k) {
     if (!step.ends_round) continue;
     const auto covered = static_cast<std::uint32_t>(m_ * static_cast<std::size_t>(step.s) + step.j);
     if (covered >= threshold_) {
+      drop_far();
       std::sort(found_.begin(), found_.end());
       if (found_.size() > k_) found_.resize(k_);
       return true;
     }
-    // The k-th nearest seen says how far the rounds must go at most; before there is one, only the next is certain.
-    if (spent_ + cost_to_cover(step.s, step.j, within_ >= k_ ? threshold_ : covered + 1) > budget_) return false;
+    const bool last = step.j + 1 == m_;
+    if (spent_ + round_cost(step.s + last, last ? 0 : step.j + 1) > budget_) return false;
   }
   return false;
 }

@@ -56,7 +56,7 @@ class MultiIndexSearch {
   std::uint64_t rows_seen() const { return rows_seen_; }
 
  private:
-  static constexpr std::uint32_t step_values = 64;
+  static constexpr std::uint32_t step_values = 32;
   static constexpr std::uint32_t kernel_rows = 2048;
 
   // Some of the values of one round.
@@ -78,11 +78,11 @@ class MultiIndexSearch {
   bool look_at(const Step& step, const Runs& runs);  // false: a scan is cheaper
   void compare(const Step& step, const kernels::Runs& runs);
   void keep(std::uint64_t row, std::uint32_t distance);
+  void make_room();
+  void drop_far();
   void keep_k();
   // Whether another table or an earlier round has seen the row that differs from the query like this.
   bool seen_before(const Step& step, const std::uint64_t* difference) const;
-  // Of the rounds after (s, j) up to the first that covers `distance`.
-  double cost_to_cover(int s, std::size_t j, std::uint32_t distance) const;
   double round_cost(int s, std::size_t j) const;
   bool stop_asked();
 
@@ -93,12 +93,13 @@ class MultiIndexSearch {
   const double row_cost_;
   double budget_;
   std::vector<Substring> substrings_;
+  std::vector<std::uint64_t> masks_;  // their bits, for codes of one word
 
   std::vector<std::uint64_t> query_;
   std::vector<std::uint32_t> query_values_;
   std::vector<std::uint64_t> difference_;
   Step upcoming_;
-  std::size_t k_ = 0;
+  std::size_t k_ = 0, full_ = 0;
   std::vector<std::uint64_t> found_;        // distance << 32 | row
   std::vector<std::uint32_t> histogram_;    // of their distances up to threshold_
   std::size_t within_ = 0;                  // how many those are

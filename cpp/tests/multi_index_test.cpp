@@ -140,7 +140,7 @@ TEST(MultiIndex, MemoryIsWithinItsBound) {
   for (const int bits : {8, 48, 64, 65, 128, 256})
     for (const std::size_t n : {1, 100, 5000, 100'000}) {
       const MultiIndex index(to_blocks(make_codes(Kind::random, bits, n, 1)), 2, nullptr);
-      EXPECT_LE(index.nbytes(), n * index.substrings() * (bits <= 64 ? 14 : 6) + (1 << 20)) << bits << " bits, n " << n;
+      EXPECT_LE(index.nbytes(), n * (index.substrings() * (bits <= 64 ? 14 : 6) + 1) + (1 << 20)) << bits << " bits, n " << n;
     }
 }
 

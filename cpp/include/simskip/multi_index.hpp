@@ -10,14 +10,14 @@
 // All rows within m s + j ("covered") have therefore been seen, and once the k-th nearest seen is no farther than
 // that, no unseen row can be as near: ties are complete too, and the order (distance, row) is that of a scan.
 //
-// There is nothing to set. m comes from the number of rows: the substrings are as long as tables of n / 2 values
-// allow, so that a value has a few rows. A cost model (nanoseconds per value, row seen, word scanned) gives a query up
-// for the scan as soon as that is cheaper: long codes, large k, many ties, filters that leave little. If most of the
-// first queries of a batch are, the others are scanned at once.
+// There is nothing to set. m comes from the number of rows: substrings are so long that a value has about 32 rows (4
+// for codes of more than 64 bits, whose rows are dearer to compare). A cost model (nanoseconds per value, row seen, word
+// scanned) gives a query up for the scan as soon as that is cheaper: long codes, large k, many ties, filters that
+// leave little. If most of the first queries of a batch are given up, the others are scanned at once.
 //
-// Memory per row and substring: 4 bytes (and 8 more, a copy of the code, for codes of up to 64 bits), plus at most 2
-// bytes of table: nbytes() <= n m 14 + 1 MB with m = ceil(n_bits / (floor(log2 n) - 1)), e.g. 42 bytes per 64-bit code
-// at ten million; codes of more than 64 bits: n m 6 + 1 MB, e.g. 72 bytes per 256-bit code at ten million.
+// Memory per row and substring: 4 bytes for the row, for codes of up to 64 bits 8 more for a copy of the code, and at
+// most 2 for the table: nbytes() <= n (14 m + 1) + 1 MB, for longer codes n (6 m + 1) + 1 MB, with m = ceil(n_bits /
+// log2(n / 32 or 4)). A 64-bit code takes 48 bytes at ten million, 36 at a hundred million; one of 256 bits 60.
 // Build: O(n m). Immutable, so any number of threads may search.
 #pragma once
 

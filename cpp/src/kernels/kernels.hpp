@@ -37,6 +37,13 @@ struct Runs {
   std::uint32_t n;
 };
 
+// Codes that differ from the query in fewer than `weight` of some part's bits, or in `weight` of those of a part before
+// `own`, were seen before (see multi_index.hpp).
+struct Parts {
+  const std::uint64_t* masks;
+  std::uint32_t n, own, weight;
+};
+
 struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
@@ -47,9 +54,10 @@ struct Kernels {
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
   double (*dot)(const float* a, const float* b, std::uint32_t dim);
   double (*squared_l2)(const float* a, const float* b, std::uint32_t dim);
-  // Writes place and distance of every code in the runs that is nearer than the threshold; returns how many.
-  std::uint32_t (*near_in_runs)(const Runs& runs, std::uint64_t query, std::uint32_t threshold, std::uint32_t* places,
-                                std::uint16_t* distances);
+  // Writes place and distance of every code in the runs that is nearer than the threshold and was not seen before;
+  // returns how many.
+  std::uint32_t (*near_in_runs)(const Runs& runs, const Parts& parts, std::uint64_t query, std::uint32_t threshold,
+                                std::uint32_t* places, std::uint16_t* distances);
   // The same for rows of Scan-like blocks: writes i for rows[i].
   std::uint32_t (*near_in_rows)(const std::uint64_t* blocks, std::uint32_t words, const std::uint32_t* rows,
                                 std::uint32_t n, const std::uint64_t* query, std::uint32_t threshold,

@@ -9,9 +9,17 @@
 namespace simskip::kernels {
 namespace {
 
+inline bool seen_before(const Parts& parts, Word difference) {
+  for (std::uint32_t j = 0; j < parts.n; ++j) {
+    const auto weight = static_cast<std::uint32_t>(__builtin_popcountll(difference & parts.masks[j]));
+    if (weight < parts.weight + (j < parts.own)) return true;
+  }
+  return false;
+}
+
 template <class L>
-std::uint32_t near_in_runs(const Runs& runs, Word query, std::uint32_t threshold, std::uint32_t* places,
-                           std::uint16_t* distances) {
+std::uint32_t near_in_runs(const Runs& runs, const Parts& parts, Word query, std::uint32_t threshold,
+                           std::uint32_t* places, std::uint16_t* distances) {
   const typename L::Vec wanted = L::splat(query), limit = L::splat(threshold);
   std::uint32_t found = 0;
   for (std::uint32_t r = 0; r < runs.n; ++r) {
@@ -27,6 +35,7 @@ std::uint32_t near_in_runs(const Runs& runs, Word query, std::uint32_t threshold
       L::store(values, distance);
       for (; near; near &= near - 1) {
         const int lane = __builtin_ctz(near);
+        if (seen_before(parts, runs.codes[p + lane] ^ query)) continue;
         places[found] = p + lane;
         distances[found++] = static_cast<std::uint16_t>(values[lane]);
       }
