@@ -16,10 +16,12 @@ namespace {
 // Half of a usual L2 cache: a tile of codes stays there while all queries of a chunk look at it.
 constexpr std::size_t tile_bytes = 256 << 10;
 // Queries that share a pass over the database, and the memory their buffers may take in one thread.
-constexpr std::size_t chunk_queries = 256;
+constexpr std::size_t chunk_queries = 1024;
 constexpr std::size_t chunk_bytes = std::size_t{64} << 20;
 // From here on a bit-sliced scan pays for its tables.
 constexpr std::size_t many_queries = 16;
+// Words compared between two looks at the interrupt, by a bit-sliced scan: it needs no tile that stays in the cache.
+constexpr std::size_t sliced_work = std::size_t{1} << 25;
 // Word operations below which a team of threads costs more than it saves.
 constexpr std::size_t serial_work = 1 << 17;
 
@@ -44,7 +46,9 @@ template <class Settle>
 void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, const std::uint64_t* const* queries,
                 kernels::Hits* const* hits, std::size_t n, Interrupt* interrupt, Settle&& settle) {
   const kernels::Kernels& kernels = kernels::in_use();
-  const auto tile = std::max<std::size_t>(tile_bytes / sizeof(std::uint64_t) / codes.words() / 64 * 64, 64);
+  const bool many = n >= many_queries;
+  const std::size_t wanted = std::max(tile_bytes / sizeof(std::uint64_t), many ? sliced_work / n : 0) / codes.words();
+  const std::size_t tile = std::max<std::size_t>(wanted / 64 * 64, 64);
   const bool asks = interrupt && on_calling_thread();
   std::size_t step = std::min<std::size_t>(tile, 1024);
   for (std::size_t row = begin; row < end;) {
@@ -52,7 +56,7 @@ void scan_tiles(const CodeBlocks& codes, std::size_t begin, std::size_t end, con
     const std::size_t stop = std::min(end, row + step);
     const kernels::Scan scan{codes.data(), static_cast<std::uint32_t>(codes.words()), static_cast<std::uint32_t>(row),
                              static_cast<std::uint32_t>(stop), static_cast<std::uint32_t>(codes.size())};
-    (n >= many_queries ? kernels.scan_many : kernels.scan)(scan, queries, hits, static_cast<std::uint32_t>(n));
+    (many ? kernels.scan_many : kernels.scan)(scan, queries, hits, static_cast<std::uint32_t>(n));
     if (row < begin + 4 * tile) settle();
     row = stop;
     step = std::min(tile, step * 4);
@@ -119,7 +123,9 @@ void split_queries(const CodeBlocks& codes, const QueryWords& words, std::size_t
                    const SearchOptions& options, int threads, Neighbors& out) {
   const std::size_t kept = std::min(k, codes.size());
   const std::size_t fitting = std::max<std::size_t>(1, chunk_bytes / NearestRows::nbytes(kept));
-  const std::size_t fair = std::max<std::size_t>(4, (n_queries + threads * 4 - 1) / (threads * 4));
+  // Four chunks for each thread, so that they end at about the same time; fewer queries share a pass then.
+  const std::size_t n_chunks = threads > 1 ? static_cast<std::size_t>(threads) * 4 : 1;
+  const std::size_t fair = std::max<std::size_t>(4, (n_queries + n_chunks - 1) / n_chunks);
   const std::size_t chunk = std::min({chunk_queries, fitting, fair});
   parallel_for((n_queries + chunk - 1) / chunk, threads, options.interrupt, [&](std::size_t c) {
     const std::size_t first = c * chunk;
