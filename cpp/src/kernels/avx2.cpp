@@ -19,6 +19,12 @@ struct Lanes {
   static constexpr int blocks[3] = {2, 1, 1};
   static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
   static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
+  static Vec full_add(Vec& sum, Vec a, Vec b) {
+    const Vec differ = a ^ b, carry = (a & b) | (sum & differ);
+    sum = sum ^ differ;
+    return carry;
+  }
+  static constexpr int registers = 16, together = 1;
   static bool nonzero(Vec v) { return !_mm256_testz_si256(v, v); }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }
