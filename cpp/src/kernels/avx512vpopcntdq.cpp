@@ -19,7 +19,8 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512vpopcntdq;
-const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<Avx512Doubles>,
-                              squared_l2<Avx512Doubles>};
+const Kernels avx512vpopcntdq{
+    "avx512vpopcntdq",         scan<Lanes>,          scan_many<Lanes>,         dot<Avx512Doubles>,
+    squared_l2<Avx512Doubles>, split_nibbles<Lanes>, near_nibbles<Avx512Bytes>};
 
 }  // namespace simskip::kernels

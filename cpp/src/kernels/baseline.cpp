@@ -60,6 +60,6 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, nullptr, nullptr};
 
 }  // namespace simskip::kernels
