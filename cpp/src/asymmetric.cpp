@@ -19,16 +19,16 @@ constexpr std::size_t tile_bytes = 16 << 10;
 // Rows that are scored before there is a threshold.
 constexpr std::size_t first_rows = 256;
 // Queries that share a pass over the database, and the memory of their tables.
-constexpr std::size_t chunk_queries = 256;
+constexpr std::size_t chunk_queries = 64;
 constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
 // Groups of rows that are worth a thread.
 constexpr std::size_t groups_per_part = 256;
 
-struct Hit {
-  float distance;
-  std::uint32_t row;
-  bool operator<(const Hit& o) const { return distance < o.distance || (distance == o.distance && row < o.row); }
-};
+// A distance and a row in one number. Distances are not negative, so these numbers are ordered as (distance, row).
+using Hit = std::uint64_t;
+Hit make_hit(float distance, std::size_t row) { return Hit{std::bit_cast<std::uint32_t>(distance)} << 32 | row; }
+float distance_of(Hit hit) { return std::bit_cast<float>(static_cast<std::uint32_t>(hit >> 32)); }
+std::uint32_t row_of(Hit hit) { return static_cast<std::uint32_t>(hit); }
 
 struct alignas(64) CacheLine {
   std::uint8_t bytes[64];
@@ -62,15 +62,16 @@ class Nearest {
     const std::size_t row = group * rows_per_group, words = codes.words();
     const std::uint64_t* data = codes.data() + row * words;
     if (std::popcount(mask) > one_by_one) {
-      // The running sums of all rows stay in registers or L1, and none waits for another's.
+      // All rows at once: the running sums stay in L1, none waits for another's, and each table is fetched once.
       float sums[rows_per_group] = {};
-      for (std::size_t block = 0; block < rows_per_group / 8; ++block)
-        for (std::size_t byte = 0; byte < words * 8; ++byte) {
-          const std::array<float, 256>& entry = weights_[byte];
+      for (std::size_t byte = 0; byte < words * 8; ++byte) {
+        const std::array<float, 256>& entry = weights_[byte];
+        for (std::size_t block = 0; block < rows_per_group / 8; ++block) {
           const std::uint64_t* word = data + (block * words + byte / 8) * 8;
           for (std::size_t lane = 0; lane < 8; ++lane)
             sums[block * 8 + lane] += entry[word[lane] >> (8 * (byte % 8)) & 0xFF];
         }
+      }
       for (; mask; mask &= mask - 1) {
         const auto i = static_cast<std::size_t>(std::countr_zero(mask));
         add(sums[i], row + i);
@@ -83,14 +84,17 @@ class Nearest {
     }
   }
 
-  // Drops all but the k nearest when there are enough others.
+  // Drops rows that are not among the k nearest, once that is worth it.
   void settle() {
-    if (found_.size() < k_ + (settled() ? k_ / 2 + 16 : 0)) return;
-    const auto kth = found_.begin() + static_cast<std::ptrdiff_t>(k_) - 1;
-    std::nth_element(found_.begin(), kth, found_.end());
-    found_.resize(k_);
-    if (kth->distance == threshold_) return;
-    threshold_ = kth->distance;
+    const std::size_t enough = k_ + (settled() ? k_ / 2 + 16 : 0);
+    if (found_.size() < enough) return;
+    if (!settled() || !drop_far_ones() || found_.size() >= enough) {
+      std::nth_element(found_.begin(), found_.begin() + static_cast<std::ptrdiff_t>(k_) - 1, found_.end());
+      found_.resize(k_);
+    }
+    const float farthest = distance_of(*std::max_element(found_.begin(), found_.end()));
+    if (farthest == threshold_) return;
+    threshold_ = farthest;
     if (!finished()) bounds_.set_threshold(threshold_);
   }
 
@@ -107,7 +111,29 @@ class Nearest {
   static constexpr int one_by_one = 12;
 
   void add(float distance, std::size_t row) {
-    if (distance < threshold_) found_.push_back({distance, static_cast<std::uint32_t>(row)});
+    if (distance < threshold_) found_.push_back(make_hit(distance, row));
+  }
+
+  // Counts distances in steps of the threshold's 256th and drops the steps beyond the k-th row. Cheaper than an exact
+  // selection, whose branches cannot be foretold; false where steps say nothing.
+  bool drop_far_ones() {
+    constexpr std::size_t steps = 256;
+    const float scale = static_cast<float>(steps) / threshold_;
+    if (!(scale < std::numeric_limits<float>::max())) return false;
+    const auto step_of = [&](Hit hit) {
+      return std::min(static_cast<std::size_t>(distance_of(hit) * scale), steps - 1);
+    };
+    std::array<std::uint32_t, steps> count{};
+    for (const Hit hit : found_) ++count[step_of(hit)];
+    std::size_t last = 0;
+    for (std::size_t nearer = count[0]; nearer < k_; nearer += count[last]) ++last;
+    std::size_t kept = 0;
+    for (const Hit hit : found_) {
+      found_[kept] = hit;
+      kept += step_of(hit) <= last;
+    }
+    found_.resize(kept);
+    return true;
   }
 
   WeightTables weights_;
@@ -197,8 +223,8 @@ FloatNeighbors asymmetric_top_k(const CodeBlocks& codes, const float* outputs, s
     }
     if (parts > 1) std::sort(all.begin(), all.end());
     for (std::size_t i = 0; i < std::min(k, all.size()); ++i) {
-      out.distances[q * k + i] = all[i].distance;
-      out.ids[q * k + i] = all[i].row;
+      out.distances[q * k + i] = distance_of(all[i]);
+      out.ids[q * k + i] = row_of(all[i]);
     }
   }
   return out;

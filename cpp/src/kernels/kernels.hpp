@@ -40,7 +40,7 @@ struct Nibbles {
 };
 // Codes up to this length are added up in bytes that saturate; longer ones, with entries up to wide_entry, in 16 bits,
 // which suffice for 64 words: 64 * 16 * wide_entry < 2^16.
-inline constexpr std::uint32_t narrow_words = 4;
+inline constexpr std::uint32_t narrow_words = 2;
 inline constexpr std::uint32_t wide_entry = 63;
 
 struct Kernels {
