@@ -5,6 +5,7 @@
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
+#include <variant>
 
 #include "arrays.hpp"
 #include "interruptible.hpp"
@@ -25,19 +26,24 @@ Metric metric_named(const std::string& name) {
   throw py::value_error("metric must be 'cosine', 'l2' or 'dot', got '" + name + "'");
 }
 
-// Stored: float, or the bits of 16-bit floats.
-template <class Stored>
-Vectors view(const Array<Stored>& rows, const std::optional<Ids>& ids, const Doubles& norms) {
-  require_shape(rows, "rows", -1, -1);
-  if (ids) require_length(*ids, "ids", rows.shape(0));
-  require_length(norms, "norms", rows.shape(0));
-  Vectors vectors{nullptr, static_cast<std::size_t>(rows.shape(0)), static_cast<std::size_t>(rows.shape(1)),
-                  ids ? ids->data() : nullptr, norms.data()};
-  if constexpr (std::is_same_v<Stored, float>)
-    vectors.rows = rows.data();
-  else
-    vectors.halves = rows.data();
-  return vectors;
+// Stored vectors: float32, or the bits of float16.
+using Stored = std::variant<Floats, Array<std::uint16_t>>;
+
+Vectors view(const Stored& stored, const std::optional<Ids>& ids, const Doubles& norms) {
+  return std::visit(
+      [&](const auto& rows) {
+        require_shape(rows, "rows", -1, -1);
+        if (ids) require_length(*ids, "ids", rows.shape(0));
+        require_length(norms, "norms", rows.shape(0));
+        Vectors vectors{nullptr, static_cast<std::size_t>(rows.shape(0)), static_cast<std::size_t>(rows.shape(1)),
+                        ids ? ids->data() : nullptr, norms.data()};
+        if constexpr (std::is_same_v<decltype(rows.data()), const float*>)
+          vectors.rows = rows.data();
+        else
+          vectors.halves = rows.data();
+        return vectors;
+      },
+      stored);
 }
 
 // Owns a reference to the query array that FloatTopK points into.
@@ -72,11 +78,11 @@ class Search {
     top_k_.add(data, n, row_data, first_row, norm_data);
   }
 
-  template <class Stored>
-  py::tuple finish(const Array<Stored>& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
+  py::tuple finish(const Stored& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
     const Vectors vectors = view(rows, ids, norms);
-    if (rows.shape(1) != queries_.shape(1)) throw py::value_error("rows and queries differ in width");
-    if (last_row_ >= rows.shape(0)) throw py::value_error("rows that were added are not there");
+    if (vectors.dim != static_cast<std::size_t>(queries_.shape(1)))
+      throw py::value_error("rows and queries differ in width");
+    if (last_row_ >= static_cast<std::int64_t>(vectors.n)) throw py::value_error("rows that were added are not there");
     FloatNeighbors found = interruptible([&](Interrupt& interrupt) { return top_k_.finish(vectors, &interrupt); });
     return to_tuple(std::move(found), n_queries_, k_);
   }
@@ -94,17 +100,16 @@ class Search {
   FloatTopK top_k_;
 };
 
-template <class Stored>
-py::tuple rerank_rows(const Array<Stored>& rows, const std::optional<Ids>& ids, const Doubles& norms,
-                      const Floats& queries, const Ids& candidates, py::ssize_t k, const std::string& metric,
-                      int threads) {
+py::tuple rerank_rows(const Stored& rows, const std::optional<Ids>& ids, const Doubles& norms, const Floats& queries,
+                      const Ids& candidates, py::ssize_t k, const std::string& metric, int threads) {
   require_k(k);
   const Vectors vectors = view(rows, ids, norms);
-  require_shape(queries, "queries", -1, rows.shape(1));
+  require_shape(queries, "queries", -1, static_cast<py::ssize_t>(vectors.dim));
   require_shape(candidates, "candidates", queries.shape(0), -1);
   const std::int64_t* candidate_data = candidates.data();
   for (py::ssize_t i = 0; i < candidates.size(); ++i)
-    if (candidate_data[i] >= rows.shape(0)) throw py::value_error("candidates name rows that are not there");
+    if (candidate_data[i] >= static_cast<std::int64_t>(vectors.n))
+      throw py::value_error("candidates name rows that are not there");
   const auto n = static_cast<std::size_t>(queries.shape(0));
   const auto n_candidates = static_cast<std::size_t>(candidates.shape(1));
   const float* query_data = queries.data();
@@ -134,24 +139,16 @@ void register_floats(py::module_& m) {
   m.attr("longest_norm") = longest_norm;
   m.def("row_norms", &norms_of, py::arg("rows").noconvert(), py::arg("threads") = 0,
         "(n, dim) float32 -> (n,) float64 euclidean lengths.");
-  const auto define_rerank = [&](auto* function) {
-    m.def("rerank", function, py::arg("rows").noconvert(), py::arg("ids").noconvert(), py::arg("norms").noconvert(),
-          py::arg("queries").noconvert(), py::arg("candidates").noconvert(), py::arg("k"), py::arg("metric"),
-          py::arg("threads") = 0,
-          "Order candidate rows (n_queries, c; -1: none) by the exact metric; keep k. rows: float32, or uint16 for the "
-          "bits of float16.");
-  };
-  define_rerank(&rerank_rows<float>);
-  define_rerank(&rerank_rows<std::uint16_t>);
+  m.def("rerank", &rerank_rows, py::arg("rows").noconvert(), py::arg("ids").noconvert(), py::arg("norms").noconvert(),
+        py::arg("queries").noconvert(), py::arg("candidates").noconvert(), py::arg("k"), py::arg("metric"),
+        py::arg("threads") = 0, "Order candidate rows (n_queries, c; -1: none) by the exact metric; keep k.");
   py::class_<Search>(m, "FloatTopK", "One exact float search: see float_top_k.hpp.")
       .def(py::init<Floats, py::ssize_t, std::string, double, int>(), py::arg("queries").noconvert(), py::arg("k"),
            py::arg("metric"), py::arg("longest_row"), py::arg("threads") = 0)
       .def("add", &Search::add, py::arg("products").noconvert(), py::arg("rows").noconvert(), py::arg("first_row"),
            py::arg("norms").noconvert(), "Products (n_queries, n) of the queries with a block of rows.")
-      .def("finish", &Search::finish<float>, py::arg("rows").noconvert(), py::arg("ids").noconvert(),
-           py::arg("norms").noconvert(), "-> distances (n_queries, k) float32, ids (n_queries, k) int64.")
-      .def("finish", &Search::finish<std::uint16_t>, py::arg("rows").noconvert(), py::arg("ids").noconvert(),
-           py::arg("norms").noconvert(), "The same with rows that are the bits of float16.");
+      .def("finish", &Search::finish, py::arg("rows").noconvert(), py::arg("ids").noconvert(),
+           py::arg("norms").noconvert(), "-> distances (n_queries, k) float32, ids (n_queries, k) int64.");
 }
 
 }  // namespace simskip::bindings
