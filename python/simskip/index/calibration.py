@@ -63,7 +63,7 @@ class Calibration:
         costs = {}
         for name, rule in self.rules.items():
             place = rule.level_for(recall)
-            if place >= 0 and scoring in (None, name):
+            if scoring in (None, name):
                 reading = rule.reads[place] * (_READ + _READ_DIM * dim)
                 costs[name, place] = n * words * _SCAN[name] + rule.first_depth(place) * _LIST[name] + reading
         return min(costs, key=lambda way: costs[way]) if costs else None

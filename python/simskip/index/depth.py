@@ -30,8 +30,9 @@ _CALIBRATION_MARGIN = 1.65
 _GRID_RATIO = 1.05
 # Depths, in multiples of k, whose code distances describe a query.
 _LANDMARKS = (1, 4, 16)
-# Levels that are tried.
+# Levels that are tried, and the targets for which one model must beat the other.
 _LEVELS = 400
+_USUAL_TARGETS = (0.9, 0.95, 0.99)
 
 
 def depth_grid(k: int, deepest: int) -> npt.NDArray[np.int64]:
@@ -82,9 +83,9 @@ class DepthRule:
         return int(self.grid[-1])
 
     def level_for(self, recall: float) -> int:
-        """The place of the level that reads least among those that reach ``recall``; -1 if only exact search does."""
+        """The place of the level that reads least among those that reach ``recall``."""
         reaching = np.flatnonzero(self.recalls >= recall)
-        return int(reaching[0]) if len(reaching) else -1
+        return int(reaching[0]) if len(reaching) else len(self.recalls) - 1  # which searches exactly
 
     def first_depth(self, place: int) -> int:
         """How long a list of candidates is enough for nine of ten queries, and for the landmarks."""
@@ -157,12 +158,30 @@ def learn(
         Items of the index: what a query reads that does not stop.
     """
     split = len(found) // 3  # a third learns the weights, the others choose the level
-    nothing = np.empty(0)
-    rule = DepthRule(grid, *_log_odds(at_grid[:split], at_landmarks[:split], found[:split], grid), *(nothing,) * 4)
-    odds = rule.log_odds(at_grid[split:], at_landmarks[split:])
+    learned = _log_odds(at_grid[:split], at_landmarks[:split], found[:split], grid)
+    by_depth_alone = -np.log(grid), np.zeros(1 + len(_LANDMARKS))
+    none = np.empty(0)
+    rules = [
+        _with_levels(
+            DepthRule(grid, bias, weights, levels=none, recalls=none, reads=none, usual=none),
+            at_grid[split:],
+            at_landmarks[split:],
+            found[split:],
+            n,
+        )
+        for bias, weights in (learned, by_depth_alone)
+    ]
+    return min(rules, key=lambda rule: sum(rule.reads[rule.level_for(recall)] for recall in _USUAL_TARGETS))
+
+
+def _with_levels(
+    rule: DepthRule, at_grid: npt.NDArray[Any], at_landmarks: npt.NDArray[Any], found: npt.NDArray[np.int64], n: int
+) -> DepthRule:
+    """The rule with levels from one that stops all queries at once to one that searches all of them exactly."""
+    odds = rule.log_odds(at_grid, at_landmarks)
     levels = np.unique(np.quantile(odds, np.linspace(0, 1, _LEVELS)))[::-1]
-    depths = np.append(grid, n)
-    recall_at = np.pad(found[split:] / grid[0], ((0, 0), (0, 1)), constant_values=1.0)
+    depths = np.append(rule.grid, n)
+    recall_at = np.pad(found / rule.k, ((0, 0), (0, 1)), constant_values=1.0)
     margin = _SAMPLE_MARGIN / np.sqrt(SAMPLE) + _CALIBRATION_MARGIN / np.sqrt(len(odds))
     recalls, reads, usual = (np.empty(len(levels)) for _ in range(3))
     for i, level in enumerate(levels):
@@ -170,7 +189,7 @@ def learn(
         recall = recall_at[np.arange(len(stop)), stop]
         recalls[i] = recall.mean() - margin * recall.std(ddof=1)
         reads[i] = depths[stop].mean()
-        usual[i] = min(np.quantile(depths[stop], 0.9), grid[-1])
+        usual[i] = min(np.quantile(depths[stop], 0.9), rule.deepest)
     return replace(rule, levels=levels, recalls=recalls, reads=reads, usual=usual)
 
 
