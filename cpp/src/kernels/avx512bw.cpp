@@ -26,6 +26,14 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512bw;
-const Kernels avx512bw{"avx512bw", scan<Lanes>, scan_many<Lanes>, dot<Avx512Doubles>, squared_l2<Avx512Doubles>, near_in_runs<Lanes>, near_in_rows};
+const Kernels avx512bw{.isa = "avx512bw",
+                       .scan = scan<Lanes>,
+                       .scan_many = scan_many<Lanes>,
+                       .dot = dot<Avx512Doubles>,
+                       .squared_l2 = squared_l2<Avx512Doubles>,
+                       .near_in_runs = near_in_runs<Lanes>,
+                       .near_in_rows = near_in_rows,
+                       .split_nibbles = split_nibbles<Lanes>,
+                       .near_nibbles = near_nibbles<Avx512Bytes>};
 
 }  // namespace simskip::kernels

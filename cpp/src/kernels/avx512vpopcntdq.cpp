@@ -20,7 +20,14 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512vpopcntdq;
-const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<Avx512Doubles>,
-                              squared_l2<Avx512Doubles>, near_in_runs<Lanes>, near_in_rows};
+const Kernels avx512vpopcntdq{.isa = "avx512vpopcntdq",
+                              .scan = scan<Lanes>,
+                              .scan_many = scan_many<Lanes>,
+                              .dot = dot<Avx512Doubles>,
+                              .squared_l2 = squared_l2<Avx512Doubles>,
+                              .near_in_runs = near_in_runs<Lanes>,
+                              .near_in_rows = near_in_rows,
+                              .split_nibbles = split_nibbles<Lanes>,
+                              .near_nibbles = near_nibbles<Avx512Bytes>};
 
 }  // namespace simskip::kernels

@@ -67,6 +67,14 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, near_in_runs<Lanes>, near_in_rows};
+const Kernels baseline{.isa = "baseline",
+                       .scan = scan<Lanes>,
+                       .scan_many = scan_many<Lanes>,
+                       .dot = dot<Doubles>,
+                       .squared_l2 = squared_l2<Doubles>,
+                       .near_in_runs = near_in_runs<Lanes>,
+                       .near_in_rows = near_in_rows,
+                       .split_nibbles = nullptr,
+                       .near_nibbles = nullptr};
 
 }  // namespace simskip::kernels
