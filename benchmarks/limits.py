@@ -44,6 +44,13 @@ class Limits:
             self._library = ctypes.CDLL(str(library))  # stays mapped without its file
         self._known: dict[str, float] = {}
 
+    def least_distance(self, isa: str, codes: npt.NDArray[np.uint64], query: npt.NDArray[np.uint64]) -> int:
+        """What the loop of ``codes_per_second`` finds; codes (blocks, words, 8), with a multiple of 4 blocks."""
+        compare = getattr(self._library, f"compare_{isa}")
+        compare.restype = ctypes.c_uint64
+        n_blocks, words, _ = codes.shape
+        return int(compare(_pointer(codes), _pointer(query), words, ctypes.c_size_t(n_blocks), 1))
+
     def codes_per_second(self, isa: str, n_bits: int) -> float | None:
         """Codes in the first-level cache that one thread compares in a second, a popcount for each word; ``None`` if
         there is no such loop."""

@@ -37,6 +37,12 @@ def _figure(title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
+def _plain(axis: Any) -> None:
+    """Microseconds as numbers, not as powers of ten."""
+    for which in (axis.set_major_formatter, axis.set_minor_formatter):
+        which(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
+
+
 def plot_sizes(rows: list[Row], isa: str, path: Path) -> bool:
     """CPU time per query over the number of 64-bit clustered codes, batch, one thread; ``False`` for too few points."""
     wanted = {"isa": isa, "shape": "batch", "threads": 1, "n_bits": 64, "kind": "clustered"}
@@ -50,6 +56,7 @@ def plot_sizes(rows: list[Row], isa: str, path: Path) -> bool:
             axes.loglog(*zip(*line, strict=True), color=colour, marker=marker, label=who)
     axes.set_xlabel("codes")
     axes.set_ylabel("CPU microseconds per query")
+    _plain(axes.yaxis)
     axes.legend(frameon=False)
     figure.savefig(path)
     return True
@@ -68,6 +75,7 @@ def plot_recall(rows: list[Row], title: str, path: Path) -> bool:
     axes.set_xlabel("CPU microseconds per query")
     axes.set_ylabel("recall@25")
     axes.set_ylim(top=1)
-    axes.legend(frameon=False)
+    _plain(axes.xaxis)
+    axes.legend(frameon=False, loc="lower right")
     figure.savefig(path)
     return True
