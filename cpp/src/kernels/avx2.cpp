@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "contiguous.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -49,6 +50,6 @@ struct Doubles : XsimdDoubles<xsimd::avx2> {
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, contiguous<Lanes>, dot<Doubles>, squared_l2<Doubles>};
 
 }  // namespace simskip::kernels
