@@ -1,7 +1,7 @@
 // Any processor: the compiler's portable vectors of two words (SSE2 on x86-64).
 #include <cstdint>
 
-#include "near_rows.hpp"
+#include "contiguous.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -70,10 +70,9 @@ extern const Kernels baseline;
 const Kernels baseline{.isa = "baseline",
                        .scan = scan<Lanes>,
                        .scan_many = scan_many<Lanes>,
+                       .scan_runs = contiguous<Lanes>,
                        .dot = dot<Doubles>,
                        .squared_l2 = squared_l2<Doubles>,
-                       .near_in_runs = near_in_runs<Lanes>,
-                       .near_in_rows = near_in_rows,
                        .split_nibbles = nullptr,
                        .near_nibbles = nullptr};
 

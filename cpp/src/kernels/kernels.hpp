@@ -29,21 +29,6 @@ struct Scan {
   std::uint32_t n_rows;         // rows from here on are padding
 };
 
-// Runs [begin[r], end[r]) of one-word codes that lie one after another, 64-byte aligned and padded to 8.
-struct Runs {
-  const std::uint64_t* codes;
-  const std::uint32_t* begin;
-  const std::uint32_t* end;
-  std::uint32_t n;
-};
-
-// Codes that differ from the query in fewer than `weight` of some part's bits, or in `weight` of those of a part before
-// `own`, were seen before (see multi_index.hpp).
-struct Parts {
-  const std::uint64_t* masks;
-  std::uint32_t n, own, weight;
-};
-
 // Codes as nibble planes: 64 rows are a group; nibble j of word w of a group's rows stands in 64 bytes, so
 // planes[((g * words + w) * 16 + j) * 64 + 8 * (i % 8) + i / 8] is that nibble of row 64 * g + i.
 inline constexpr std::uint32_t rows_per_group = 64;
@@ -58,24 +43,20 @@ struct Nibbles {
 inline constexpr std::uint32_t narrow_words = 2;
 inline constexpr std::uint32_t wide_entry = 63;
 
+struct Runs;  // runs.hpp
+
 struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
   // The same, faster for many queries (see sliced.hpp); from about 16 on it pays.
   void (*scan_many)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
+  // Appends the entries of a multi-index's buckets that are near and that no other table has shown.
+  void (*scan_runs)(const Runs& runs, Hits& hits);
   // Sums in double over 16 interleaved partial sums, always added up in the same order: every instruction set
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
   double (*dot)(const float* a, const float* b, std::uint32_t dim);
   double (*squared_l2)(const float* a, const float* b, std::uint32_t dim);
-  // Writes place and distance of every code in the runs that is nearer than the threshold and was not seen before;
-  // returns how many.
-  std::uint32_t (*near_in_runs)(const Runs& runs, const Parts& parts, std::uint64_t query, std::uint32_t threshold,
-                                std::uint32_t* places, std::uint16_t* distances);
-  // The same for rows of Scan-like blocks: writes i for rows[i].
-  std::uint32_t (*near_in_rows)(const std::uint64_t* blocks, std::uint32_t words, const std::uint32_t* rows,
-                                std::uint32_t n, const std::uint64_t* query, std::uint32_t threshold,
-                                std::uint32_t* places, std::uint16_t* distances);
   // Rows [begin, end), multiples of rows_per_group, as nibble planes. Null, as the next: not on this instruction set.
   void (*split_nibbles)(const Scan& scan, std::uint8_t* planes);
   // tables: 16 bytes per nibble. A bit of masks[g] is set if the sum of the row's entries is <= limit; bit 8 * l + b

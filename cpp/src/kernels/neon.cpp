@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
-#include "near_rows.hpp"
+#include "contiguous.hpp"
 #include "nibbles.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
@@ -89,10 +89,9 @@ extern const Kernels neon;
 const Kernels neon{.isa = "neon",
                    .scan = scan<Lanes>,
                    .scan_many = scan_many<Lanes>,
+                   .scan_runs = contiguous<Lanes>,
                    .dot = dot<Doubles>,
                    .squared_l2 = squared_l2<Doubles>,
-                   .near_in_runs = near_in_runs<Lanes>,
-                   .near_in_rows = near_in_rows,
                    .split_nibbles = split_nibbles<Lanes>,
                    .near_nibbles = near_nibbles<Bytes>};
 
