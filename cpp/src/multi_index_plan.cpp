@@ -14,10 +14,10 @@ namespace {
 
 // Measured at 0.1 to 10 M codes on one thread with AVX-512; narrower registers make probing and scanning dearer alike.
 constexpr double ns_per_query = 4500;          // to start, to sort what was found, to miss the first cache lines
-constexpr double ns_per_bucket = 8;            // its place in the table and its first cache line, both asked for ahead
-constexpr double ns_per_code = 0.7;            // of one word, in its bucket
+constexpr double ns_per_bucket = 10;           // its place in the table and its first cache line, both asked for ahead
+constexpr double ns_per_code = 0.45;           // of one word, in its bucket
 constexpr double ns_per_row_word = 5;          // of longer codes: each word is a cache line of its own
-constexpr double ns_per_scanned_word = 0.027;  // in a batch
+constexpr double ns_per_scanned_word = 0.023;  // in a batch
 constexpr double ns_per_lone_scanned_word = 0.15;
 constexpr double ns_per_built_entry = 45;
 constexpr std::size_t batch = 16;  // queries from which a scan is a batch (many_queries of top_k.cpp)
