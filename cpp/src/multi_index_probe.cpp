@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "kernels/kernels.hpp"
 #include "kernels/runs.hpp"
@@ -68,12 +69,15 @@ class Slot {
     found_.restart();
     unit_ = units_done_ = taken_ = 0;
     codes_looked_at_ = buckets_ = 0;
-    busy_ = true;
+    busy_ = has_query_ = true;
     gave_up_ = false;
     judge();
   }
 
   bool busy() const { return busy_; }
+  // Until it is released; one that is not busy has been answered or given up.
+  bool has_query() const { return has_query_; }
+  void release() { has_query_ = false; }
   bool gave_up() const { return gave_up_; }
   std::size_t query() const { return query_; }
   std::size_t codes_looked_at() const { return codes_looked_at_; }
@@ -116,6 +120,7 @@ class Slot {
   void ask_for_buckets() {
     std::size_t key = 0;
     std::uint32_t n_runs = 0;
+    const std::size_t looked_at_before = codes_looked_at_;
     const bool one_word = index_.words == 1;
     for (std::size_t p = 0; p < n_parts_; ++p) {
       const BucketTable& table = index_.tables[parts_[p].table];
@@ -135,6 +140,11 @@ class Slot {
       parts_[p].runs_end = n_runs;
     }
     buckets_ += n_keys_;
+    // Skewed data: what lies in these buckets alone may take longer than a scan.
+    if (spent() > std::max(trial_, task_.scan_cost)) {
+      codes_looked_at_ = looked_at_before;
+      give_up();
+    }
   }
 
   void read_buckets() {
@@ -155,9 +165,7 @@ class Slot {
                                  codes_.data(),
                                  static_cast<std::uint32_t>(index_.words)};
         found_.expect(index_.words == 1 ? table.rows.data() : nullptr);
-        kernel_(runs, found_);
-        found_.absorb();
-        if (found_.failed()) throw std::bad_alloc();
+        if (!read(runs)) return;
       }
       first_run = part.runs_end;
       if (!part.last) continue;
@@ -178,22 +186,57 @@ class Slot {
     bool last;  // of its unit
   };
 
+  // In pieces, so that huge buckets do not keep the caller from stopping; false: it wants to.
+  bool read(kernels::Runs runs) {
+    constexpr std::uint32_t piece = 1 << 20;
+    const auto read_piece = [&] {
+      kernel_(runs, found_);
+      found_.absorb();
+      if (found_.failed()) throw std::bad_alloc();
+    };
+    std::uint64_t n = 0;
+    for (std::uint32_t r = 0; r < runs.n_runs; ++r) n += runs.runs[r].end - runs.runs[r].begin;
+    if (n <= piece) {
+      read_piece();
+      return true;
+    }
+    Interrupt* interrupt = task_.interrupt;
+    const kernels::Run* all = runs.runs;
+    const std::uint32_t n_runs = std::exchange(runs.n_runs, 1);
+    for (std::uint32_t r = 0; r < n_runs; ++r) {
+      for (std::uint32_t entry = all[r].begin; entry < all[r].end;) {
+        if (interrupt && (on_calling_thread() ? interrupt->check() : interrupt->requested())) return false;
+        const kernels::Run some{entry, entry + std::min(piece, all[r].end - entry)};
+        runs.runs = &some;
+        read_piece();
+        entry = some.end;
+      }
+    }
+    return true;
+  }
+
+  double spent() const {
+    return probe_cost(static_cast<double>(buckets_), static_cast<double>(codes_looked_at_), index_.words);
+  }
+
+  void give_up() {
+    busy_ = false;
+    gave_up_ = true;
+  }
+
   // Gives up if a scan is cheaper than what lies ahead. Until k rows have been found nobody knows what does; uniform
   // codes tell what to fear, and a trial whether this query is better off.
   void judge() {
     const Schedule& schedule = index_.schedule;
-    const double spent = probe_cost(static_cast<double>(buckets_), static_cast<double>(codes_looked_at_), index_.words);
     const double next = schedule[units_done_].cost;
-    if (spent + next <= trial_) return;
+    if (spent() + next <= trial_) return;
     const int needed = std::min(static_cast<int>(found_.farthest()), task_.expected_farthest);
     const std::size_t units = std::min<std::size_t>(static_cast<std::size_t>(needed) + 1, schedule.size());
     const double planned = schedule.cost_before(units_done_);
     const double ahead = units > units_done_ ? schedule.cost_before(units) - planned : next;
     // Skewed tables have fuller buckets than the plan knows.
-    const double fuller = planned > 0 ? std::max(1.0, spent / planned) : 1.0;
-    if (ahead * fuller <= task_.scan_cost) return;
-    busy_ = false;
-    gave_up_ = true;
+    const double fuller = planned > 0 ? std::max(1.0, spent() / planned) : 1.0;
+    if (ahead * fuller > task_.scan_cost) give_up();
   }
 
   const State& index_;
@@ -211,7 +254,7 @@ class Slot {
   std::size_t units_done_ = 0;
   std::size_t codes_looked_at_ = 0, buckets_ = 0;
   double trial_ = 0;
-  bool busy_ = false, gave_up_ = false;
+  bool busy_ = false, gave_up_ = false, has_query_ = false;
   std::size_t n_keys_ = 0, n_parts_ = 0;
   std::uint32_t keys_[max_step];
   kernels::Run runs_[max_step];
@@ -232,6 +275,7 @@ void probe(const MultiIndex::State& index, const CodeBlocks& codes, const std::u
   std::size_t next = first;
 
   const auto leave = [&](Slot& slot) {
+    slot.release();
     n_codes += slot.codes_looked_at();
     n_buckets += slot.buckets();
     if (slot.gave_up()) {
@@ -262,9 +306,8 @@ void probe(const MultiIndex::State& index, const CodeBlocks& codes, const std::u
       if (slot.busy()) slot.ask_for_buckets();
     busy = 0;
     for (Slot& slot : slots) {
-      if (!slot.busy()) continue;
-      slot.read_buckets();
-      if (!slot.busy()) {
+      if (slot.busy()) slot.read_buckets();
+      if (!slot.busy() && slot.has_query()) {
         leave(slot);
         refill(slot);
       }
