@@ -19,28 +19,46 @@ std::size_t require_codes(const HammingIndex& index, const Bytes& codes, const c
   return static_cast<std::size_t>(codes.shape(0));
 }
 
-std::vector<std::int64_t> to_vector(const Ids& ids) { return {ids.data(), ids.data() + ids.size()}; }
+// Python's filters: an int64 array of ascending distinct ids, a boolean mask, or None. Holds the array.
+class Where {
+ public:
+  explicit Where(const py::object& where) : array_(where) {
+    if (where.is_none()) return;
+    if (py::isinstance<Ids>(where)) {
+      const auto ids = py::reinterpret_borrow<Ids>(where);
+      require_length(ids, "where", ids.size());
+      filter_.ids = ids.data();
+      filter_.n = static_cast<std::size_t>(ids.size());
+    } else if (py::isinstance<Array<bool>>(where)) {
+      const auto mask = py::reinterpret_borrow<Array<bool>>(where);
+      require_length(mask, "where", mask.size());
+      filter_.mask = mask.data();
+      filter_.n = static_cast<std::size_t>(mask.size());
+    } else {
+      throw py::type_error("where must be a C-contiguous array of int64 or bool, or None");
+    }
+  }
+  const Filter* get() const { return array_.is_none() ? nullptr : &filter_; }
+
+ private:
+  py::object array_;
+  Filter filter_;
+};
 
 // The options that all searches share; `where` must outlive them.
-IndexOptions options(std::optional<int> max_distance, const std::optional<std::vector<std::int64_t>>& where,
-                     int threads) {
+IndexOptions options(std::optional<int> max_distance, const Where& where, int threads) {
   IndexOptions o;
   if (max_distance) o.max_distance = *max_distance;
-  if (where) o.where = &*where;
+  o.where = where.get();
   o.threads = threads;
   return o;
 }
 
-std::optional<std::vector<std::int64_t>> filter(const std::optional<Ids>& where) {
-  if (!where) return std::nullopt;
-  return to_vector(*where);
-}
-
-py::tuple search(const HammingIndex& index, const Bytes& queries, py::ssize_t k, const std::optional<Ids>& where,
+py::tuple search(const HammingIndex& index, const Bytes& queries, py::ssize_t k, const py::object& where,
                  std::optional<int> max_distance, int threads) {
   const std::size_t n = require_codes(index, queries, "queries");
   require_k(k);
-  const auto allowed = filter(where);
+  const Where allowed(where);
   IndexOptions o = options(max_distance, allowed, threads);
   const std::uint8_t* data = queries.data();
   Neighbors found = interruptible([&](Interrupt& interrupt) {
@@ -51,11 +69,11 @@ py::tuple search(const HammingIndex& index, const Bytes& queries, py::ssize_t k,
 }
 
 py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outputs, py::ssize_t k,
-                            const std::optional<Ids>& where, int threads) {
+                            const py::object& where, int threads) {
   require_shape(outputs, "outputs", -1, index.n_bits());
   require_k(k);
   const auto n = static_cast<std::size_t>(outputs.shape(0));
-  const auto allowed = filter(where);
+  const Where allowed(where);
   IndexOptions o = options(std::nullopt, allowed, threads);
   const float* data = outputs.data();
   FloatNeighbors found = interruptible([&](Interrupt& interrupt) {
@@ -65,10 +83,10 @@ py::tuple search_asymmetric(const HammingIndex& index, const Array<float>& outpu
   return to_tuple(std::move(found), n, static_cast<std::size_t>(k));
 }
 
-py::tuple range_search(const HammingIndex& index, const Bytes& queries, int radius, const std::optional<Ids>& where,
+py::tuple range_search(const HammingIndex& index, const Bytes& queries, int radius, const py::object& where,
                        int threads) {
   const std::size_t n = require_codes(index, queries, "queries");
-  const auto allowed = filter(where);
+  const Where allowed(where);
   IndexOptions o = options(radius, allowed, threads);
   const std::uint8_t* data = queries.data();
   Range found = interruptible([&](Interrupt& interrupt) {
@@ -117,6 +135,30 @@ py::array_t<std::uint8_t> codes(const HammingIndex& index, const std::optional<I
   return to_array(std::move(found), {rows, width});
 }
 
+py::array_t<std::int64_t> ids_from(const HammingIndex& index, std::int64_t first, std::size_t count) {
+  std::vector<std::int64_t> ids;
+  {
+    py::gil_scoped_release release;
+    ids = index.ids_from(first, count);
+  }
+  return to_array(std::move(ids));
+}
+
+py::dict sizes(const HammingIndex& index) {
+  HammingIndex::Sizes sizes;
+  {
+    py::gil_scoped_release release;
+    sizes = index.sizes();
+  }
+  py::dict dict;
+  dict["codes"] = sizes.codes;
+  dict["ids"] = sizes.ids;
+  dict["marks"] = sizes.marks;
+  dict["segments"] = sizes.segments;
+  dict["tombstones"] = sizes.tombstones;
+  return dict;
+}
+
 }  // namespace
 
 void register_hamming(py::module_& m) {
@@ -125,8 +167,7 @@ void register_hamming(py::module_& m) {
   py::class_<HammingIndex>(m, "HammingIndex", "See simskip.HammingIndex, which checks what users pass.")
       .def(py::init<int, std::int64_t>(), py::arg("n_bits"), py::arg("next_id") = 0)
       .def_property_readonly("n_bits", &HammingIndex::n_bits)
-      .def_property_readonly("nbytes",
-                             py::cpp_function(&HammingIndex::nbytes, py::call_guard<py::gil_scoped_release>()))
+      .def("sizes", &sizes, "Bytes of codes, ids and marks; numbers of segments and tombstones.")
       .def_property_readonly("next_id",
                              py::cpp_function(&HammingIndex::next_id, py::call_guard<py::gil_scoped_release>()))
       .def("__len__", &HammingIndex::size, py::call_guard<py::gil_scoped_release>())
@@ -142,18 +183,19 @@ void register_hamming(py::module_& m) {
             return to_array(std::move(ids));
           },
           "All ids, ascending, (n,) int64.")
+      .def("ids_from", &ids_from, py::arg("first"), py::arg("count"), "The first `count` ids >= `first`, ascending.")
       .def("add", &add, py::arg("codes").noconvert(), py::arg("ids").noconvert() = py::none())
       .def("remove", &remove, py::arg("ids").noconvert())
       .def("upsert", &upsert, py::arg("codes").noconvert(), py::arg("ids").noconvert())
       .def("codes", &codes, py::arg("ids").noconvert() = py::none(), "Packed rows of ids, or of all.")
-      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("where").noconvert() = py::none(),
+      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("where") = py::none(),
            py::arg("max_distance") = py::none(), py::arg("threads") = 0,
-           "-> distances (n, k) int32, ids (n, k) int64. where: ascending distinct ids.")
+           "-> distances (n, k) int32, ids (n, k) int64. where: ascending distinct ids, or a mask (n_codes,) bool.")
       .def("search_asymmetric", &search_asymmetric, py::arg("outputs").noconvert(), py::arg("k"),
-           py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
+           py::arg("where") = py::none(), py::arg("threads") = 0,
            "Outputs (n, n_bits) float32 -> distances (n, k) float32, ids (n, k) int64.")
       .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),
-           py::arg("where").noconvert() = py::none(), py::arg("threads") = 0,
+           py::arg("where") = py::none(), py::arg("threads") = 0,
            "-> limits (n + 1,) int64, distances int32, ids int64.")
       .def("save", &HammingIndex::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
       .def_static("load", &HammingIndex::load, py::arg("path"), py::arg("map"),

@@ -63,8 +63,9 @@ class HammingIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory (or mapped file) that codes and ids take."""
-        return int(self._native.nbytes)
+        """Bytes of memory (or mapped file) that codes, ids and marks of removed codes take."""
+        sizes = self._native.sizes()
+        return sizes["codes"] + sizes["ids"] + sizes["marks"]
 
     @property
     def ids(self) -> IdArray:
@@ -179,15 +180,20 @@ class HammingIndex:
 
     def stats(self) -> dict[str, Any]:
         """What a search costs here: number of codes, bytes, instruction set, codes looked at per query."""
-        n = len(self)
+        n, sizes = len(self), self._native.sizes()
+        nbytes = sizes["codes"] + sizes["ids"] + sizes["marks"]
         return {
             "n_codes": n,
             "n_bits": self.n_bits,
             "method": "scan",
             "isa": _core.active_isa(),
-            "nbytes": self.nbytes,
-            "bytes_per_code": self.nbytes / n if n else 0.0,
-            "codes_scanned_per_query": n,
+            "nbytes": nbytes,
+            "nbytes_codes": sizes["codes"],
+            "nbytes_ids": sizes["ids"] + sizes["marks"],
+            "bytes_per_code": nbytes / n if n else 0.0,
+            "segments": sizes["segments"],
+            "tombstones": sizes["tombstones"],
+            "codes_scanned_per_query": n + sizes["tombstones"],
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
