@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "near_rows.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -49,6 +50,6 @@ struct Doubles : XsimdDoubles<xsimd::avx2> {
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, near_in_runs<Lanes>, near_in_rows};
 
 }  // namespace simskip::kernels

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "avx512_lanes.hpp"
+#include "near_rows.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
 
@@ -20,6 +21,6 @@ struct Lanes : Avx512Lanes {
 
 extern const Kernels avx512vpopcntdq;
 const Kernels avx512vpopcntdq{"avx512vpopcntdq", scan<Lanes>, scan_many<Lanes>, dot<Avx512Doubles>,
-                              squared_l2<Avx512Doubles>};
+                              squared_l2<Avx512Doubles>, near_in_runs<Lanes>, near_in_rows};
 
 }  // namespace simskip::kernels

@@ -1,6 +1,7 @@
 // Any processor: the compiler's portable vectors of two words (SSE2 on x86-64).
 #include <cstdint>
 
+#include "near_rows.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -60,6 +61,6 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, near_in_runs<Lanes>, near_in_rows};
 
 }  // namespace simskip::kernels

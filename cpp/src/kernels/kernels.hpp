@@ -29,6 +29,14 @@ struct Scan {
   std::uint32_t n_rows;         // rows from here on are padding
 };
 
+// Runs [begin[r], end[r]) of one-word codes that lie one after another, 64-byte aligned and padded to 8.
+struct Runs {
+  const std::uint64_t* codes;
+  const std::uint32_t* begin;
+  const std::uint32_t* end;
+  std::uint32_t n;
+};
+
 struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
@@ -39,6 +47,13 @@ struct Kernels {
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
   double (*dot)(const float* a, const float* b, std::uint32_t dim);
   double (*squared_l2)(const float* a, const float* b, std::uint32_t dim);
+  // Writes place and distance of every code in the runs that is nearer than the threshold; returns how many.
+  std::uint32_t (*near_in_runs)(const Runs& runs, std::uint64_t query, std::uint32_t threshold, std::uint32_t* places,
+                                std::uint16_t* distances);
+  // The same for rows of Scan-like blocks: writes i for rows[i].
+  std::uint32_t (*near_in_rows)(const std::uint64_t* blocks, std::uint32_t words, const std::uint32_t* rows,
+                                std::uint32_t n, const std::uint64_t* query, std::uint32_t threshold,
+                                std::uint32_t* places, std::uint16_t* distances);
 };
 
 // A kernel set and whether this processor (and its operating system) runs it.

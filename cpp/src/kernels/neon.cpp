@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "near_rows.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -43,6 +44,6 @@ struct Doubles : XsimdDoubles<xsimd::neon64> {
 }  // namespace
 
 extern const Kernels neon;
-const Kernels neon{"neon", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels neon{"neon", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, near_in_runs<Lanes>, near_in_rows};
 
 }  // namespace simskip::kernels
