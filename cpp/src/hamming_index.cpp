@@ -5,20 +5,11 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "merged_hits.hpp"
-#include "selection.hpp"
-#include "simskip/asymmetric.hpp"
 #include "simskip/codes.hpp"
 #include "simskip/section_file.hpp"
 
 namespace simskip {
 namespace {
-
-// Nanoseconds of a batch scan per word of a code and query, and of copying a code out of its place; what counts is
-// their ratio, which is about the same on all machines.
-constexpr double scan_word = 0.08, copy_code = 5.0, copy_word = 1.0;
-// A copy of more than one code in this many is not worth its memory.
-constexpr std::size_t densest_copy = 4;
 
 constexpr char kind[] = "hamming";
 
@@ -32,17 +23,10 @@ void require_id(std::int64_t id) {
                                 std::to_string(id));
 }
 
-// Whether to copy `count` of n codes and scan the copy, rather than scan all.
-bool copy_is_cheaper(std::size_t count, std::size_t n, std::size_t n_queries, int n_bits) {
-  if (count > n / densest_copy) return false;
-  const auto words = static_cast<double>(words_per_code(n_bits));
-  const double scans = words * scan_word * static_cast<double>(n_queries);
-  return static_cast<double>(count) * (copy_code + copy_word * words + scans) < static_cast<double>(n) * scans;
-}
-
 }  // namespace
 
-HammingIndex::HammingIndex(int n_bits, std::int64_t next_id) : segments_(n_bits), next_id_(next_id) {
+HammingIndex::HammingIndex(int n_bits, std::int64_t next_id, Method method)
+    : segments_(n_bits), next_id_(next_id), method_(method) {
   if (n_bits < 1 || n_bits > max_bits)
     throw std::invalid_argument("n_bits must be from 1 to " + std::to_string(max_bits) + ", got " +
                                 std::to_string(n_bits));
@@ -68,6 +52,10 @@ HammingIndex::Sizes HammingIndex::sizes() const {
     sizes.ids += segment->nbytes_of_ids();
     sizes.marks += segment->nbytes_of_marks();
     sizes.tombstones += segment->dead();
+    if (const auto index = segment->index()) {
+      sizes.multi_index += index->nbytes();
+      if (segment == segments_.segments().front()) sizes.substrings = index->substrings();
+    }
   }
   return sizes;
 }
@@ -144,64 +132,6 @@ std::vector<std::uint8_t> HammingIndex::codes(const std::int64_t* ids, std::size
   return out;
 }
 
-// Runs `search(codes, options, k)` on the rows of each segment that pass the filter and merges the hits; it returns
-// hits whose ids are rows.
-template <class Search>
-auto HammingIndex::search_where(std::size_t n_queries, std::size_t k, const IndexOptions& options,
-                                Search&& search) const {
-  const auto lock = reading();
-  if (segments_.empty()) throw std::invalid_argument("the index is empty: add codes before searching");
-  SearchOptions scan{options.max_distance, nullptr, options.threads, options.interrupt};
-  const auto with_ids = [](auto& found, auto&& id_of) {
-    for (std::int64_t& id : found.ids)
-      if (id != no_id) id = id_of(static_cast<std::size_t>(id));
-  };
-  Selection::Bits selected;
-  if (options.where) {
-    Selection selection(segments_, *options.where);
-    if (copy_is_cheaper(selection.size(), segments_.size(), n_queries, n_bits())) {
-      const Selection::Subset subset = selection.gather();
-      auto found = search(subset.codes, scan, k);
-      with_ids(found, [&](std::size_t row) { return subset.ids[row]; });
-      return found;
-    }
-    selected = std::move(selection).take_bits();
-  }
-  const auto& segments = segments_.segments();
-  std::vector<Part<decltype(search(segments[0]->codes(), scan, k))>> parts;
-  for (std::size_t s = 0; s < segments.size(); ++s) {
-    const Segment& segment = *segments[s];
-    const std::size_t part_k = segments.size() == 1 ? k : std::min(k, segment.size());
-    scan.allowed = selected.empty() ? segment.marks() : selected[s].data();
-    parts.push_back({search(segment.codes(), scan, part_k), part_k});
-    const bool rows_are_ids = segment.ids().empty() && segment.first_id() == 0;
-    if (!rows_are_ids) with_ids(parts.back().found, [&](std::size_t row) { return segment.id_of(row); });
-  }
-  if (parts.size() == 1) return std::move(parts[0].found);
-  return merge_hits(parts, n_queries, k);
-}
-
-Neighbors HammingIndex::search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
-                               const IndexOptions& options) const {
-  return search_where(n_queries, k, options, [&](const CodeBlocks& codes, const SearchOptions& scan, std::size_t most) {
-    return top_k(codes, queries, n_queries, most, scan);
-  });
-}
-
-FloatNeighbors HammingIndex::search_asymmetric(const float* outputs, std::size_t n_queries, std::size_t k,
-                                               const IndexOptions& options) const {
-  return search_where(n_queries, k, options, [&](const CodeBlocks& codes, const SearchOptions& scan, std::size_t most) {
-    return asymmetric_top_k(codes, outputs, n_queries, most, scan);
-  });
-}
-
-Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_queries,
-                                 const IndexOptions& options) const {
-  return search_where(n_queries, 0, options, [&](const CodeBlocks& codes, const SearchOptions& scan, std::size_t) {
-    return range(codes, queries, n_queries, scan);
-  });
-}
-
 void HammingIndex::save(const std::string& path) const {
   const auto lock = reading();
   const auto& segments = segments_.segments();
@@ -215,10 +145,12 @@ void HammingIndex::save(const std::string& path) const {
   }
   const std::vector<std::int64_t>& written = ids.empty() ? segment->ids() : ids;
   const Header header{n_bits(), static_cast<std::int64_t>(segment->size()), next_id_};
-  write_sections(path, kind,
-                 {{"header", &header, sizeof header},
-                  {"codes", segment->codes().data(), segment->codes().nbytes()},
-                  {"ids", written.data(), written.size() * sizeof(std::int64_t)}});
+  std::vector<Section> sections = {{"header", &header, sizeof header},
+                                   {"codes", segment->codes().data(), segment->codes().nbytes()},
+                                   {"ids", written.data(), written.size() * sizeof(std::int64_t)}};
+  const auto method = static_cast<std::int64_t>(method_);
+  if (method_ != Method::automatic) sections.push_back({"method", &method, sizeof method});
+  write_sections(path, kind, sections);
 }
 
 std::unique_ptr<HammingIndex> HammingIndex::load(const std::string& path, bool map) {
@@ -241,7 +173,15 @@ std::unique_ptr<HammingIndex> HammingIndex::load(const std::string& path, bool m
     if (ids[i] < 0 || (i && ids[i] <= ids[i - 1])) fail("section 'ids' is not in ascending order");
   const std::int64_t last = rows == 0 ? -1 : ids.empty() ? n - 1 : ids.back();
   if (next_id <= last) fail("the next id is taken");
-  auto index = std::make_unique<HammingIndex>(bits);
+  Method method = Method::automatic;  // what a file without that section has
+  for (const Section& section : file.sections()) {
+    if (section.name != "method") continue;
+    const auto value = file.read<std::int64_t>("method");
+    if (value.size() != 1 || value[0] < 0 || value[0] > static_cast<std::int64_t>(Method::multi_index))
+      fail("section 'method' is not one that there is");
+    method = static_cast<Method>(value[0]);
+  }
+  auto index = std::make_unique<HammingIndex>(bits, 0, method);
   index->next_id_ = next_id;  // also bounds the ids, so that it fits
   if (rows)
     index->segments_.adopt(

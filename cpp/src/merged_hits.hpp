@@ -85,4 +85,40 @@ inline Range merge_hits(const std::vector<Part<Range>>& parts, std::size_t n_que
   return out;
 }
 
+// Hits of groups of queries in the order of the queries: found[g] has those of queries groups[g].
+template <class Found>
+Found scatter_hits(std::vector<Found>&& found, const std::vector<std::vector<std::size_t>>& groups,
+                   std::size_t n_queries, std::size_t k) {
+  Found out;
+  out.distances.resize(n_queries * k);
+  out.ids.resize(n_queries * k);
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (std::size_t i = 0; i < groups[g].size(); ++i) {
+      std::copy_n(found[g].distances.begin() + static_cast<std::ptrdiff_t>(i * k), k,
+                  out.distances.begin() + static_cast<std::ptrdiff_t>(groups[g][i] * k));
+      std::copy_n(found[g].ids.begin() + static_cast<std::ptrdiff_t>(i * k), k,
+                  out.ids.begin() + static_cast<std::ptrdiff_t>(groups[g][i] * k));
+    }
+  return out;
+}
+
+inline Range scatter_hits(std::vector<Range>&& found, const std::vector<std::vector<std::size_t>>& groups,
+                          std::size_t n_queries, std::size_t) {
+  Range out;
+  out.limits.assign(n_queries + 1, 0);
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (std::size_t i = 0; i < groups[g].size(); ++i)
+      out.limits[groups[g][i] + 1] = found[g].limits[i + 1] - found[g].limits[i];
+  for (std::size_t q = 0; q < n_queries; ++q) out.limits[q + 1] += out.limits[q];
+  out.distances.resize(static_cast<std::size_t>(out.limits.back()));
+  out.ids.resize(static_cast<std::size_t>(out.limits.back()));
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (std::size_t i = 0; i < groups[g].size(); ++i) {
+      const auto begin = found[g].limits[i], end = found[g].limits[i + 1], to = out.limits[groups[g][i]];
+      std::copy(found[g].distances.begin() + begin, found[g].distances.begin() + end, out.distances.begin() + to);
+      std::copy(found[g].ids.begin() + begin, found[g].ids.begin() + end, out.ids.begin() + to);
+    }
+  return out;
+}
+
 }  // namespace simskip

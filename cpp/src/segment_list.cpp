@@ -16,7 +16,10 @@ constexpr std::size_t small_segment = 4096;
 // A segment is merged with all smaller ones when it holds fewer than this many times what they hold.
 constexpr std::size_t growth = 3;
 
-bool wants_compaction(const Segment& segment) { return segment.dead() > segment.size() / 4; }
+// An index costs far more than a copy of the codes, so that a segment that has one waits longer.
+bool wants_compaction(const Segment& segment) {
+  return segment.dead() > segment.size() / 4 && (!segment.index() || segment.dead() > segment.size() / 2);
+}
 
 void require_distinct(const std::int64_t* ids, std::size_t n) {
   if (std::is_sorted(ids, ids + n, [](std::int64_t a, std::int64_t b) { return a <= b; })) return;

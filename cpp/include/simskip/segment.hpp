@@ -4,14 +4,18 @@
 // A sealed segment's codes and ids never change again, so that they can be read without a lock, by searches of
 // somebody else's index structure or while one is built: only its marks may change. Codes in a mapped file are sealed.
 // Ids that are first, first + 1, ... take no memory, others 8 bytes each.
-// Not synchronised: any number of readers, or one writer.
+// Not synchronised: any number of readers, or one writer. Sealing and attaching an index count as reading: they change
+// nothing that searches find.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "simskip/code_blocks.hpp"
+#include "simskip/multi_index.hpp"
 
 namespace simskip {
 
@@ -47,8 +51,14 @@ class Segment {
   std::size_t nbytes_of_ids() const { return ids_.size() * sizeof(std::int64_t); }
   std::size_t nbytes_of_marks() const { return marks_.size() * sizeof(std::uint64_t); }
 
-  bool sealed() const { return sealed_; }
-  void seal() { sealed_ = true; }
+  bool sealed() const { return sealed_.load(); }
+  void seal() const { sealed_.store(true); }
+
+  // The index of a sealed segment's rows, dead ones too, or null.
+  std::shared_ptr<const MultiIndex> index() const { return std::atomic_load(&index_); }
+  void attach(std::shared_ptr<const MultiIndex> index) const { std::atomic_store(&index_, std::move(index)); }
+  // Queries that were answered by scanning it since it was made: what an index would have saved.
+  std::atomic<std::uint64_t>& scanned_queries() const { return scanned_queries_; }
 
   // Changes that cannot fail once there is room for them. What follows is undefined for a sealed segment, but for
   // reserve_marks and remove.
@@ -64,7 +74,9 @@ class Segment {
   std::vector<std::uint64_t> marks_;  // empty, or a bit for each of padded_rows(size())
   std::int64_t first_ = 0;
   std::size_t dead_ = 0;
-  bool sealed_ = false;
+  mutable std::atomic<bool> sealed_{false};
+  mutable std::shared_ptr<const MultiIndex> index_;
+  mutable std::atomic<std::uint64_t> scanned_queries_{0};
 };
 
 }  // namespace simskip

@@ -4,7 +4,7 @@
 // smaller than some segment hold more than a third of what it holds, it is merged with them. So each time a code is
 // copied its segment has grown by a third at least: a code is copied O(log n) times, and there are O(log n) segments.
 // Removed codes stay, marked dead, until they are a quarter of their segment: a scan looks at no more than 4/3 of the
-// living, and a removal pays for copying three rows.
+// living, and a removal pays for copying three rows. (A segment with an index waits until they are half.)
 // An id is alive in at most one segment; dead rows of the same id may be in others.
 //
 // A change that throws (std::invalid_argument, std::bad_alloc) has changed nothing.
