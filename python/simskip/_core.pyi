@@ -77,7 +77,10 @@ class FloatTopK:
         norms: npt.NDArray[np.float64],
     ) -> None: ...
     def finish(
-        self, rows: npt.NDArray[np.float32], ids: npt.NDArray[np.int64] | None, norms: npt.NDArray[np.float64]
+        self,
+        rows: npt.NDArray[np.float32] | npt.NDArray[np.uint16],
+        ids: npt.NDArray[np.int64] | None,
+        norms: npt.NDArray[np.float64],
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...
 
 def available_isas() -> list[str]: ...
@@ -93,7 +96,7 @@ def write_sections(path: str, kind: str, sections: Sequence[tuple[str, npt.NDArr
 def read_sections(path: str, kind: str, trusted: Sequence[str] = ...) -> dict[str, npt.NDArray[np.uint8]]: ...
 def row_norms(rows: npt.NDArray[np.float32], threads: int = 0) -> npt.NDArray[np.float64]: ...
 def rerank(
-    rows: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.float32] | npt.NDArray[np.uint16],
     ids: npt.NDArray[np.int64] | None,
     norms: npt.NDArray[np.float64],
     queries: npt.NDArray[np.float32],

@@ -1,84 +1,85 @@
-// Exact Hamming search by multi-index hashing: codes are cut into m substrings, each with a table from its value to
-// the rows that have it; a search looks at the rows whose substrings are near the query's.
-// (Norouzi, Punjani, Fleet: Fast exact search in Hamming space with multi-index hashing, PAMI 2014.)
+// Exact Hamming search that looks at few of the codes: multi-index hashing.
+// (Norouzi, Punjani, Fleet, "Fast exact search in Hamming space with multi-index hashing", 2014.)
 //
-// Why it may stop. Rounds go over s = 0, 1, ... and, within one, over the substrings j = 0 ... m - 1: round (s, j)
-// looks up every value at distance s from the query's j-th substring. After it, a row not seen yet differs from the
-// query in at least s + 1 bits of each substring 0 ... j (values at distance <= s were looked up there) and in at
-// least s bits of each of the others (distance <= s - 1). So its distance is at least
-//     (j + 1) (s + 1) + (m - j - 1) s = m s + j + 1.
-// All rows within m s + j ("covered") have therefore been seen, and once the k-th nearest seen is no farther than
-// that, no unseen row can be as near: ties are complete too, and the order (distance, row) is that of a scan.
+// The bits of a code are cut into m disjoint substrings, and for each there is a table of buckets: the rows by the
+// value of that substring. A query looks at the buckets whose number differs from its own substring in no bit, then
+// in one bit, and so on; which table goes next, is free.
 //
-// There is nothing to set. m comes from the number of rows: the substrings are as long as tables of n / 2 values
-// allow, so that a value has a few rows. A cost model (nanoseconds per value, row seen, word scanned) gives a query up
-// for the scan as soon as that is cheaper: long codes, large k, many ties, filters that leave little. If most of the
-// first queries of a batch are, the others are scanned at once.
+// When it may stop. Let table i have been looked at up to radius r_i (-1: not yet), that is, at every bucket within r_i
+// bits of the query's. A code that was not seen differs from the query in at least r_i + 1 bits of each substring i,
+// and since substrings are disjoint, in at least sum(r_i + 1) bits in all. So every code at a distance <= c is seen,
+// where c = sum(r_i + 1) - 1: the covered radius. With R the k-th smallest distance among the codes seen, R <= c means
+// that all codes at distances <= R have been seen, ties at R included, so the k first of them by (distance, row) are
+// the answer. Each radius of each table adds one to c, whichever it is, so the cheapest goes next (a table's own radii
+// in order); a table that was looked at whole ends the search, too.
 //
-// Memory per row and substring: 4 bytes (and 8 more, a copy of the code, for codes of up to 64 bits), plus at most 2
-// bytes of table: nbytes() <= n m 14 + 1 MB with m = ceil(n_bits / (floor(log2 n) - 1)), e.g. 42 bytes per 64-bit code
-// at ten million; codes of more than 64 bits: n m 6 + 1 MB, e.g. 72 bytes per 256-bit code at ten million.
-// Build: O(n m). Immutable, so any number of threads may search.
+// Nothing is to be set: substrings have at most log2(n) + 1 bits (a table has O(n) buckets). A query whose probing is
+// about to cost more than a scan leaves it and is answered by simskip::top_k. Answers are the same bytes in any case.
+//
+// Memory beside the codes, with m = number of substrings (about n_bits / log2(n), rounded up per 64 bits): codes of
+// at most 64 bits: 12 m bytes per code, of more bits: 4 m; and m tables of at most 4 * 2n bytes for their buckets.
+// Building takes another 12 bytes per code for the time it takes.
+//
+// Immutable once built: any number of threads may search. It does not own the codes.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "simskip/code_blocks.hpp"
+#include "simskip/interrupt.hpp"
 #include "simskip/top_k.hpp"
 
 namespace simskip {
 
-// What searches did, added up; any thread may add and read.
+// What searches did so far; added to by any number of threads.
 struct SearchStats {
-  std::atomic<std::uint64_t> queries{0};     // all of them ...
-  std::atomic<std::uint64_t> scanned{0};     // ... and those that were answered by a scan
-  std::atomic<std::uint64_t> values{0};      // table entries looked up
-  std::atomic<std::uint64_t> rows_seen{0};   // codes compared with a query, by tables or scan
+  std::atomic<std::uint64_t> codes{0};     // looked at, by probing or by scanning
+  std::atomic<std::uint64_t> buckets{0};   // probed
+  std::atomic<std::uint64_t> by_index{0};  // queries answered by probing
+  std::atomic<std::uint64_t> by_scan{0};   // queries answered by scanning
 };
 
 class MultiIndex {
  public:
-  // Throws Interrupted, std::bad_alloc.
+  // Indexes all rows; O(n m) time, on `threads` threads (< 1: the process's default). Searches must be given the same
+  // rows. Throws Interrupted, std::bad_alloc.
   MultiIndex(const CodeBlocks& codes, int threads, Interrupt* interrupt);
+  MultiIndex(MultiIndex&&) noexcept;
+  MultiIndex& operator=(MultiIndex&&) noexcept;
+  ~MultiIndex();
 
-  std::size_t size() const { return size_; }
-  std::size_t substrings() const { return tables_.size(); }
+  std::size_t size() const;
   std::size_t nbytes() const;
+  std::size_t n_substrings() const;
 
-  // Whether an index over so many codes can be worth its memory and its build.
-  static bool pays(std::size_t n, int n_bits);
-  // What a build costs, in queries answered by a scan of the same codes.
-  static double build_queries(std::size_t n, int n_bits);
-
-  // Both give what top_k() and range() of top_k.hpp give. `codes` are those it was built from. With `always`, queries
-  // are given up only when tables would cost more than looking at every row one by one. stats may be null.
+  // The same answers as simskip::top_k(codes, ...) and simskip::range(codes, ...), and what those throw.
+  // `stats` may be null. force: queries are never scanned for; the worst of them looks at each table whole.
   Neighbors top_k(const CodeBlocks& codes, const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
-                  const SearchOptions& options, bool always, SearchStats* stats) const;
+                  const SearchOptions& options, SearchStats* stats, bool force) const;
   Range range(const CodeBlocks& codes, const std::uint8_t* queries, std::size_t n_queries, const SearchOptions& options,
-              bool always, SearchStats* stats) const;
+              SearchStats* stats, bool force) const;
+
+  // For a planner that has no index yet. Costs are nanoseconds of one thread by the same model that searches decide
+  // by; they depend on nothing but the arguments.
+  //
+  // Of building it.
+  static double build_cost(std::size_t n, int n_bits);
+  // Of scanning for one query of `n_queries`.
+  static double scan_cost(std::size_t n, int n_bits, std::size_t n_queries);
+  // Of probing for a query: on codes like these (a sample of their rows is searched for), or the most that is to be
+  // expected of any (uniformly random) codes.
+  static double expected_query_cost(const CodeBlocks& codes, std::size_t k);
+  static double expected_query_cost(std::size_t n, int n_bits, std::size_t k);
+  // Whether a query is expected to take clearly less than a scan. True for few codes is not to be expected.
+  static bool worth_building(const CodeBlocks& codes, std::size_t k);
+
+  struct State;  // the tables (cpp/src/multi_index_probe.hpp)
 
  private:
-  friend class MultiIndexSearch;
-
-  struct Table {
-    int first_bit = 0, n_bits = 0;
-    std::shared_ptr<std::uint32_t> starts;  // rows with value v are entries starts[v] to starts[v + 1]
-    std::shared_ptr<std::uint32_t> rows;    // ascending within a value
-    std::shared_ptr<std::uint64_t> codes;   // of the same rows; null for codes of more than one word
-  };
-  void fill(Table& table, const CodeBlocks& codes, Interrupt* interrupt) const;
-  const std::vector<std::vector<std::uint32_t>>& masks(int n_bits) const { return masks_[n_bits - shortest_]; }
-
-  std::size_t size_;
-  int shortest_;  // bits of the shortest substring; none has more than one bit more
-  std::vector<Table> tables_;
-  // [length - shortest_][s]: all numbers of that many bits of which s are set, ascending: then values that follow each
-  // other are looked up one after the other. As many s as a search can use.
-  std::vector<std::vector<std::uint32_t>> masks_[2];
+  std::unique_ptr<const State> state_;
 };
 
 }  // namespace simskip

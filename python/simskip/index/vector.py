@@ -16,9 +16,12 @@ from ..errors import FormatError
 from ..validation import MAX_ID, FloatMatrix, array_of, choice, matrix, positive_int, thread_count, unique_ids
 from .ids import IdArray, SortedIds, Where, allowed_ids
 
-__all__ = ["METRICS", "VectorIndex"]
+__all__ = ["DTYPES", "METRICS", "StoredMatrix", "VectorIndex"]
 
 METRICS = ("cosine", "l2", "dot")
+DTYPES = ("float32", "float16")
+
+StoredMatrix = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 # Queries multiplied with a block of rows at once; the products (this times rows) should stay in a shared cache ...
 _QUERY_BLOCK = 512
@@ -32,9 +35,13 @@ class _Rows:
     """One state of an index; searches take one and are not disturbed by later changes."""
 
     ids: SortedIds
-    vectors: FloatMatrix  # (n, dim), rows in ascending order of id
+    vectors: StoredMatrix  # (n, dim), rows in ascending order of id
     norms: npt.NDArray[np.float64]
     next_id: int
+
+    def bits(self) -> npt.NDArray[Any]:
+        """The vectors as the core takes them: float32, or the bits of float16."""
+        return self.vectors if self.vectors.dtype == np.float32 else self.vectors.view(np.uint16)
 
 
 class VectorIndex:
@@ -51,6 +58,9 @@ class VectorIndex:
     metric : {"cosine", "l2", "dot"}
         ``"cosine"``: distance ``1 - cos``, 0 to 2 (1 if a vector is zero); ``"l2"``: euclidean distance;
         ``"dot"``: inner product, the largest first.
+    dtype : {"float32", "float16"}
+        How vectors are stored. ``"float16"`` takes half the memory: entries are rounded to 11 significant bits (and to
+        multiples of 2**-24), and the metric is exact on the rounded vectors. Queries are not rounded.
 
     Examples
     --------
@@ -62,11 +72,12 @@ class VectorIndex:
     ([[1.0]], [[1]])
     """
 
-    def __init__(self, dim: int, metric: str = "cosine") -> None:
+    def __init__(self, dim: int, metric: str = "cosine", dtype: str = "float32") -> None:
         self._dim = positive_int(dim, "dim")
         self._metric = choice(metric, "metric", METRICS)
+        self._dtype = np.dtype(choice(dtype, "dtype", DTYPES))
         self._lock = threading.Lock()  # one writer at a time; readers take the state as it is
-        self._rows = _Rows(SortedIds(0), np.empty((0, self._dim), np.float32), np.empty(0), 0)
+        self._rows = _Rows(SortedIds(0), np.empty((0, self._dim), self._dtype), np.empty(0), 0)
         self._vector_room, self._norm_room = _Appender(), _Appender()
 
     @property
@@ -78,6 +89,11 @@ class VectorIndex:
     def metric(self) -> str:
         """How vectors are compared."""
         return self._metric
+
+    @property
+    def dtype(self) -> str:
+        """How vectors are stored."""
+        return self._dtype.name
 
     @property
     def nbytes(self) -> int:
@@ -97,7 +113,10 @@ class VectorIndex:
         return isinstance(id, (int, np.integer)) and 0 <= int(id) < 2**63 and int(id) in self._rows.ids
 
     def __repr__(self) -> str:
-        return f"VectorIndex({len(self):,} vectors x {self._dim}, metric={self._metric!r}, {self.nbytes:,} bytes)"
+        dtype = "" if self.dtype == "float32" else f" {self.dtype}"
+        return (
+            f"VectorIndex({len(self):,} vectors x {self._dim}{dtype}, metric={self._metric!r}, {self.nbytes:,} bytes)"
+        )
 
     def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
         """Add vectors.
@@ -105,7 +124,7 @@ class VectorIndex:
         Parameters
         ----------
         X : (n, dim) array
-            Finite; each row's length zero or from 1e-15 to 1e15.
+            Finite; each row's length zero or from 1e-15 to 1e15. For ``dtype="float16"`` entries up to 65504.
         ids : (n,) integers, optional
             Distinct, non-negative, not in the index yet. Default: the next free numbers, upwards.
 
@@ -114,17 +133,16 @@ class VectorIndex:
         ValueError
             For a wrong shape, NaN or infinity, an id that is there already; nothing is changed then.
         """
-        X = matrix(X, "X", dim=self._dim, min_rows=0)
-        norms = self._norms(X, "X")
-        new = None if ids is None else unique_ids(ids, "ids", len(X))
+        stored, norms = self._stored(X)
+        new = None if ids is None else unique_ids(ids, "ids", len(stored))
         with self._lock:
             rows = self._rows
             if new is None:
-                new = self._new_ids(len(X))
+                new = self._new_ids(len(stored))
             known = rows.ids.found(new)
             if known.any():
                 raise ValueError(f"id {new[known][0]} is in the index already (upsert replaces vectors)")
-            self._rows = self._inserted(rows, new, X, norms)
+            self._rows = self._inserted(rows, new, stored, norms)
 
     def remove(self, ids: npt.ArrayLike) -> None:
         """Remove vectors by id; ``ValueError`` (and no change) if one is not there."""
@@ -134,16 +152,15 @@ class VectorIndex:
 
     def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
         """Replace the vectors of ids that are there and add the others; parameters as for ``add``."""
-        X = matrix(X, "X", dim=self._dim, min_rows=0)
-        norms = self._norms(X, "X")
-        new = unique_ids(ids, "ids", len(X))
+        stored, norms = self._stored(X)
+        new = unique_ids(ids, "ids", len(stored))
         with self._lock:
             rows = self._rows
             rows = _removed(rows, new[rows.ids.found(new)])
-            self._rows = self._inserted(rows, new, X, norms)
+            self._rows = self._inserted(rows, new, stored, norms)
 
-    def vectors(self, ids: npt.ArrayLike | None = None) -> FloatMatrix:
-        """The vectors of ``ids``, or all in ascending order of id (then without a copy, read-only)."""
+    def vectors(self, ids: npt.ArrayLike | None = None) -> StoredMatrix:
+        """The vectors of ``ids`` as stored, or all in ascending order of id (then without a copy, read-only)."""
         rows = self._rows
         if ids is None:
             view = rows.vectors.view()
@@ -230,7 +247,7 @@ class VectorIndex:
         rows.ids.require(wanted[wanted >= 0])
         places = np.ascontiguousarray(rows.ids.rows(wanted))
         return _core.rerank(
-            rows.vectors,
+            rows.bits(),
             rows.ids.values,
             rows.norms,
             queries,
@@ -251,15 +268,15 @@ class VectorIndex:
         for start in range(0, n, step):
             stop = min(n, start + step)
             if chosen is None:
-                block = rows.vectors[start:stop]
+                block = rows.vectors[start:stop].astype(np.float32, copy=False)
                 search.add(queries @ block.T, None, start, rows.norms[start:stop])
             else:
                 places = chosen[start:stop]
-                block = rows.vectors[places]
+                block = rows.vectors[places].astype(np.float32, copy=False)
                 search.add(queries @ block.T, places, 0, rows.norms[places])
-        return search.finish(rows.vectors, rows.ids.values, rows.norms)
+        return search.finish(rows.bits(), rows.ids.values, rows.norms)
 
-    def _inserted(self, rows: _Rows, ids: IdArray, X: FloatMatrix, norms: npt.NDArray[np.float64]) -> _Rows:
+    def _inserted(self, rows: _Rows, ids: IdArray, X: StoredMatrix, norms: npt.NDArray[np.float64]) -> _Rows:
         """A new state with more rows; the old one stays valid. Called by one writer at a time."""
         if len(ids) == 0:
             return rows
@@ -283,6 +300,21 @@ class VectorIndex:
             raise ValueError(f"no ids are left after {first - 1}: give ids of your own")
         return np.arange(first, first + n)
 
+    def _stored(self, X: npt.ArrayLike) -> tuple[StoredMatrix, npt.NDArray[np.float64]]:
+        """Checked vectors as they are stored, and the lengths of these."""
+        X = matrix(X, "X", dim=self._dim, min_rows=0)
+        if self._dtype == np.float32:
+            return X, self._norms(X, "X")
+        with np.errstate(over="ignore", under="ignore"):
+            stored = X.astype(self._dtype)
+        if not np.isfinite(stored).all():
+            row, column = np.argwhere(~np.isfinite(stored))[0]
+            raise ValueError(
+                f"X must have entries up to 65504 to be stored as float16, got {X[row, column]:g} at row {row}, column"
+                f' {column}: scale the vectors or use dtype="float32"'
+            )
+        return stored, self._norms(stored.astype(np.float32), "X")
+
     def _norms(self, X: FloatMatrix, name: str) -> npt.NDArray[np.float64]:
         norms = _core.row_norms(X)
         # Checks the lengths that float_top_k.hpp asks for.
@@ -301,7 +333,13 @@ class VectorIndex:
 
     def _sections(self) -> list[tuple[str, npt.NDArray[np.uint8]]]:
         rows = self._rows
-        header = {"dim": self._dim, "metric": self._metric, "n": len(rows.ids), "next_id": rows.next_id}
+        header = {
+            "dim": self._dim,
+            "metric": self._metric,
+            "dtype": self.dtype,
+            "n": len(rows.ids),
+            "next_id": rows.next_id,
+        }
         ids = np.empty(0, np.int64) if rows.ids.values is None else rows.ids.values
         return [
             ("header", np.frombuffer(json.dumps(header).encode(), np.uint8)),
@@ -321,12 +359,12 @@ class VectorIndex:
     def _from_sections(cls, sections: dict[str, npt.NDArray[np.uint8]], path: str) -> VectorIndex:
         try:
             header = json.loads(sections["header"].tobytes())
-            index = cls(header["dim"], header["metric"])
+            index = cls(header["dim"], header["metric"], header.get("dtype", "float32"))
             n, next_id = (
                 positive_int(header["n"], "n", minimum=0),
                 positive_int(header["next_id"], "id", minimum=0),
             )
-            vectors = sections["vectors"].view(np.float32).reshape(n, index._dim)
+            vectors = sections["vectors"].view(index._dtype).reshape(n, index._dim)
             norms = sections["norms"].view(np.float64).reshape(n)
             values = sections["ids"].view(np.int64)
             ids = SortedIds(n, values.reshape(n) if len(values) else None)
@@ -340,10 +378,10 @@ class VectorIndex:
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"dim": self._dim, "metric": self._metric, "rows": self._rows}
+        return {"dim": self._dim, "metric": self._metric, "dtype": self.dtype, "rows": self._rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["dim"], state["metric"])  # type: ignore[misc]
+        self.__init__(state["dim"], state["metric"], state.get("dtype", "float32"))  # type: ignore[misc]
         self._rows = state["rows"]
 
 
