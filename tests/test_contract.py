@@ -235,7 +235,6 @@ def native_calls(folder: Path):
         "build": lambda: multi_index().build(threads=1),
         "knn_graph": lambda: few.knn_graph(1, threads=1),
         "duplicates": lambda: few.duplicates(0, threads=1),
-        "ids": lambda: index.ids,
         "asymmetric": lambda: index._native.search_asymmetric(outputs, 5),
         "add": lambda: simskip.HammingIndex(128).add(codes),
         "upsert": lambda: index.upsert(codes, np.arange(len(codes))),
@@ -260,7 +259,7 @@ def calls(tmp_path_factory):
 
 
 NAMES = [
-    "search", "range_search", "build", "knn_graph", "duplicates", "ids", "asymmetric", "add", "upsert", "codes", "save",
+    "search", "range_search", "build", "knn_graph", "duplicates", "asymmetric", "add", "upsert", "codes", "save",
     "load", "pack", "unpack", "row_norms", "propose", "rerank", "gaussian", "principal_axes", "write_sections",
     "read_sections",
 ]  # fmt: skip

@@ -223,10 +223,10 @@ py::dict sizes(const HammingIndex& index) {
 py::dict stats(const HammingIndex& index) {
   const SearchStats& stats = index.stats();
   py::dict dict;
-  dict["queries"] = stats.queries.load();
-  dict["scanned"] = stats.scanned.load();
-  dict["values"] = stats.values.load();
-  dict["rows_seen"] = stats.rows_seen.load();
+  dict["codes"] = stats.codes.load();
+  dict["buckets"] = stats.buckets.load();
+  dict["by_index"] = stats.by_index.load();
+  dict["by_scan"] = stats.by_scan.load();
   return dict;
 }
 

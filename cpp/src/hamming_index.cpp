@@ -54,7 +54,7 @@ HammingIndex::Sizes HammingIndex::sizes() const {
     sizes.tombstones += segment->dead();
     if (const auto index = segment->index()) {
       sizes.multi_index += index->nbytes();
-      if (segment == segments_.segments().front()) sizes.substrings = index->substrings();
+      if (segment == segments_.segments().front()) sizes.substrings = index->n_substrings();
     }
   }
   return sizes;

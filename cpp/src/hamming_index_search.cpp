@@ -15,6 +15,8 @@ namespace {
 
 // A segment of fewer than one code in this many is scanned: the others decide what a search costs.
 constexpr std::size_t small_share = 8;
+// Neighbours that a range search is taken to find when an index is considered.
+constexpr std::size_t usual_k = 25;
 // Rows of a graph that are searched at a time: enough for a batch, little memory.
 constexpr std::size_t graph_rows = 4096;
 
@@ -36,24 +38,24 @@ auto search_segments(const SegmentList& segments, const Query* queries, std::siz
   return search_filtered(segments, queries, n_queries, k, options.where, scan, search);
 }
 
-// Searches one set of codes by `indexed(index, stats)` if it has an index, by `scan()` else, and keeps the accounts.
+// Searches one set of codes by `indexed(index, stats)` if it has an index, by `scan()` else, and keeps the accounts:
+// the largest segment decides how a query was answered.
 template <class Indexed, class Scan>
 auto search_codes(const CodeBlocks& codes, const Segment* segment, const SegmentList& segments, std::size_t n_queries,
                   SearchStats& stats, Indexed&& indexed, Scan&& scan) {
-  const bool decides = !segment || segment == segments.segments().front().get();
-  if (decides) stats.queries += n_queries;
-  if (const auto index = segment ? segment->index() : nullptr) {
-    SearchStats own;
-    auto found = indexed(*index, &own);
-    if (decides) stats.scanned += own.scanned;
-    stats.values += own.values;
-    stats.rows_seen += own.rows_seen;
-    return found;
+  SearchStats own;
+  const auto index = segment ? segment->index() : nullptr;
+  auto found = index ? indexed(*index, &own) : scan();
+  if (!index) {
+    own.by_scan = n_queries;
+    own.codes = n_queries * codes.size();
+    if (segment) segment->scanned(MultiIndex::scan_cost(codes.size(), codes.n_bits(), n_queries) * n_queries);
   }
-  auto found = scan();
-  if (segment) segment->scanned_queries() += n_queries;
-  if (decides) stats.scanned += n_queries;
-  stats.rows_seen += n_queries * codes.size();
+  stats.codes += own.codes;
+  stats.buckets += own.buckets;
+  if (segment && segment != segments.segments().front().get()) return found;
+  stats.by_index += own.by_index;
+  stats.by_scan += own.by_scan;
   return found;
 }
 
@@ -80,7 +82,7 @@ void HammingIndex::build(int threads, Interrupt* interrupt) const {
 }
 
 // Builds what this search should not do without, unless somebody is building already.
-void HammingIndex::build_due(std::size_t n_queries, const IndexOptions& options) const {
+void HammingIndex::build_due(std::size_t n_queries, std::size_t k, const IndexOptions& options) const {
   if (method_ == Method::scan || n_queries == 0) return;
   const std::unique_lock alone(building_, std::try_to_lock);
   if (!alone) return;
@@ -90,10 +92,13 @@ void HammingIndex::build_due(std::size_t n_queries, const IndexOptions& options)
     for (const auto& segment : segments_.segments()) {
       if (segment->index() || !large(*segment, segments_)) continue;
       if (method_ == Method::automatic) {
-        if (!MultiIndex::pays(segment->size(), n_bits())) continue;
-        // Queries of this batch count, too: they are known to come.
-        const auto queries = static_cast<double>(segment->scanned_queries().load() + n_queries);
-        if (queries < MultiIndex::build_queries(segment->size(), n_bits())) continue;
+        // The scans of this batch count, too: they are known to come.
+        const double batch = MultiIndex::scan_cost(segment->size(), n_bits(), n_queries) * n_queries;
+        if (segment->scan_cost() + batch < MultiIndex::build_cost(segment->size(), n_bits())) continue;
+        if (!MultiIndex::worth_building(segment->codes(), k)) {
+          segment->forget_scans();  // asked again when they have paid again
+          continue;
+        }
       }
       due.push_back(segment);
     }
@@ -103,7 +108,7 @@ void HammingIndex::build_due(std::size_t n_queries, const IndexOptions& options)
     build(due, options.threads, options.interrupt);
   } catch (const std::bad_alloc&) {
     // Scans need no memory. They have to pay for the next attempt again.
-    for (const auto& segment : due) segment->scanned_queries() = 0;
+    for (const auto& segment : due) segment->forget_scans();
   }
 }
 
@@ -116,7 +121,7 @@ Neighbors HammingIndex::search_locked(const std::uint8_t* queries, std::size_t n
                            return search_codes(
                                codes, segment, segments_, n, stats_,
                                [&](const MultiIndex& index, SearchStats* stats) {
-                                 return index.top_k(codes, some, n, most, scan, always, stats);
+                                 return index.top_k(codes, some, n, most, scan, stats, always);
                                },
                                [&] { return top_k(codes, some, n, most, scan); });
                          });
@@ -124,7 +129,7 @@ Neighbors HammingIndex::search_locked(const std::uint8_t* queries, std::size_t n
 
 Neighbors HammingIndex::search(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
                                const IndexOptions& options) const {
-  build_due(n_queries, options);
+  build_due(n_queries, k, options);
   const auto lock = reading();
   return search_locked(queries, n_queries, k, options);
 }
@@ -140,7 +145,7 @@ FloatNeighbors HammingIndex::search_asymmetric(const float* outputs, std::size_t
 
 Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_queries,
                                  const IndexOptions& options) const {
-  build_due(n_queries, options);
+  build_due(n_queries, usual_k, options);
   const auto lock = reading();
   const bool always = method_ == Method::multi_index;
   return search_segments(segments_, queries, n_queries, bytes_per_code(n_bits()), 0, options,
@@ -149,14 +154,14 @@ Range HammingIndex::range_search(const std::uint8_t* queries, std::size_t n_quer
                            return search_codes(
                                codes, segment, segments_, n, stats_,
                                [&](const MultiIndex& index, SearchStats* stats) {
-                                 return index.range(codes, some, n, scan, always, stats);
+                                 return index.range(codes, some, n, scan, stats, always);
                                },
                                [&] { return range(codes, some, n, scan); });
                          });
 }
 
 Neighbors HammingIndex::knn_graph(std::size_t k, const IndexOptions& options) const {
-  build_due(size(), options);
+  build_due(size(), k, options);
   const auto lock = reading();
   require_codes(segments_);
   const std::size_t n = segments_.size(), n_bytes = bytes_per_code(n_bits());

@@ -18,20 +18,19 @@ namespace simskip {
 
 // Whether to copy `count` of n codes and scan the copy, rather than search all with a mask.
 inline bool copy_is_cheaper(std::size_t count, std::size_t n, std::size_t n_queries, int n_bits, bool indexed) {
-  // Nanoseconds of a batch scan per word of a code and query, and of copying a code out of its place; what counts is
-  // their ratio, which is about the same on all machines.
-  constexpr double scan_word = 0.05, copy_code = 5.0, copy_word = 1.0;
+  // Nanoseconds of copying a code out of its place, and of a query by a multi-index; see MultiIndex::scan_cost.
+  constexpr double copy_code = 5.0, copy_word = 1.0, index_query = 10'000.0;
   // A copy of more than one code in this many is not worth its memory.
   constexpr std::size_t densest_copy = 4;
-  // A multi-index is at least this much cheaper than a scan where it is used, but a filter that leaves one code in f
-  // makes it look at f times as many.
-  constexpr double index_gain = 16;
 
   if (count == 0 || count > n / densest_copy) return count == 0;
-  const auto words = static_cast<double>(words_per_code(n_bits)), rows = static_cast<double>(n);
-  const double scan = words * scan_word * static_cast<double>(n_queries), left = static_cast<double>(count) / rows;
-  const double masked = rows * scan * (indexed ? std::min(1.0, 1 / (index_gain * left)) : 1.0);
-  return static_cast<double>(count) * (copy_code + copy_word * words + scan) < masked;
+  const auto queries = static_cast<double>(n_queries), copied = static_cast<double>(count);
+  double masked = MultiIndex::scan_cost(n, n_bits, n_queries);
+  // A filter that leaves one code in f makes an index look at f times as many.
+  if (indexed) masked = std::min(masked, index_query * static_cast<double>(n) / copied);
+  return copied * (copy_code + copy_word * static_cast<double>(words_per_code(n_bits))) +
+             queries * MultiIndex::scan_cost(count, n_bits, n_queries) <
+         queries * masked;
 }
 
 // `search(codes, segment, queries, n_queries, k, options)` gives hits whose ids are rows; segment is null for codes

@@ -1,6 +1,7 @@
 #include "selection.hpp"
 
-#include <algorithm>
+#include <bitset>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -13,33 +14,67 @@ Selection::Bits no_bits(const SegmentList& segments) {
   return bits;
 }
 
+// 64 booleans as bits, the first the lowest.
+std::uint64_t packed(const bool* mask) {
+  std::uint64_t bits = 0;
+  for (int i = 0; i < 8; ++i) {
+    std::uint64_t bytes;  // each 0 or 1
+    std::memcpy(&bytes, mask + 8 * i, sizeof bytes);
+    // Byte j goes to bit 56 + j; no other product of the two ends up there, nor carries into it.
+    bits |= (bytes * 0x0102040810204080) >> 56 << (8 * i);
+  }
+  return bits;
+}
+
 }  // namespace
 
 Selection::Selection(const SegmentList& segments, const Filter& filter) : segments_(segments) {
-  if (!filter.mask) {
-    rows_.reserve(filter.n);
-    for (std::size_t i = 0; i < filter.n; ++i) {
-      const SegmentList::Place place = segments.known(filter.ids[i]);
-      rows_.push_back({static_cast<std::uint32_t>(place.index), static_cast<std::uint32_t>(place.row)});
+  if (filter.mask)
+    take_mask(filter.mask, filter.n);
+  else
+    take_ids(filter.ids, filter.n);
+}
+
+void Selection::take_ids(const std::int64_t* ids, std::size_t n) {
+  rows_.reserve(n);
+  // Ids ascend, so that each segment is walked through once.
+  std::vector<std::size_t> heads(segments_.segments().size());
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t before = rows_.size();
+    for (std::size_t s = 0; s < heads.size(); ++s) {
+      const Segment& segment = *segments_.segments()[s];
+      const std::size_t row = heads[s] = segment.lower_bound(ids[i], heads[s]);
+      if (row < segment.size() && segment.id_of(row) == ids[i] && segment.is_live(row))
+        rows_.push_back({static_cast<std::uint32_t>(s), static_cast<std::uint32_t>(row)});
     }
-    count_ = filter.n;
-    return;
+    if (rows_.size() == before) segments_.known(ids[i]);  // throws
   }
-  if (filter.n != segments.size())
-    throw std::invalid_argument("where must be a boolean mask of " + std::to_string(segments.size()) +
-                                " entries, got " + std::to_string(filter.n));
-  bits_ = no_bits(segments);
-  const bool* next = filter.mask;
-  segments.for_each_run([&](std::size_t s, std::size_t begin, std::size_t end) {
-    const Segment& segment = *segments.segments()[s];
-    for (std::size_t row = begin; row < end; ++row) {
-      if (!segment.is_live(row)) continue;
-      const auto passes = static_cast<std::uint64_t>(*next++);
-      bits_[s][row / 64] |= passes << (row % 64);
-      count_ += passes;
+  count_ = n;
+}
+
+void Selection::take_mask(const bool* mask, std::size_t n) {
+  if (n != segments_.size())
+    throw std::invalid_argument("where must be a boolean mask of " + std::to_string(segments_.size()) +
+                                " entries, got " + std::to_string(n));
+  bits_ = no_bits(segments_);
+  const bool* next = mask;
+  segments_.for_each_run([&](std::size_t s, std::size_t begin, std::size_t end) {
+    const Segment& segment = *segments_.segments()[s];
+    std::uint64_t* bits = bits_[s].data();
+    for (std::size_t row = begin; row < end;) {
+      if (row % 64 == 0 && end - row >= 64 && !segment.dead()) {
+        bits[row / 64] = packed(next);
+        next += 64;
+        row += 64;
+        continue;
+      }
+      if (segment.is_live(row)) bits[row / 64] |= static_cast<std::uint64_t>(*next++) << (row % 64);
+      ++row;
     }
     return true;
   });
+  for (const auto& words : bits_)
+    for (const std::uint64_t word : words) count_ += std::bitset<64>(word).count();
 }
 
 Selection::Subset Selection::gather() const {

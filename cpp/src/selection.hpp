@@ -12,8 +12,8 @@ namespace simskip {
 
 class Selection {
  public:
-  // Throws std::invalid_argument for an unknown id and for a mask of the wrong length. O(segments * log n) per id,
-  // O(n) for a mask. `segments` must outlive it and not change.
+  // Throws std::invalid_argument for an unknown id and for a mask of the wrong length. O(segments) per id and
+  // logarithm of its distance from the one before, O(n) for a mask. `segments` must outlive it and not change.
   Selection(const SegmentList& segments, const Filter& filter);
 
   std::size_t size() const { return count_; }  // codes that pass
@@ -33,6 +33,8 @@ class Selection {
   struct Row {
     std::uint32_t segment, row;
   };
+  void take_ids(const std::int64_t* ids, std::size_t n);
+  void take_mask(const bool* mask, std::size_t n);
 
   const SegmentList& segments_;
   std::vector<Row> rows_;  // ascending by id: of a filter by ids

@@ -78,7 +78,7 @@ class HammingIndex {
     std::size_t nbytes() const { return codes + ids + marks + multi_index; }
   };
   Sizes sizes() const;
-  // What searches did so far; `scanned` counts the queries for which the largest segment was scanned.
+  // What searches did so far; a query counts as answered the way that the largest segment was searched.
   const SearchStats& stats() const { return stats_; }
 
   // codes: (n, bytes_per_code(n_bits)) packed rows. ids: n distinct ids, or null for the next free ones.
@@ -131,7 +131,7 @@ class HammingIndex {
     const std::lock_guard turn(turn_);
     return std::unique_lock(mutex_);
   }
-  void build_due(std::size_t n_queries, const IndexOptions& options) const;
+  void build_due(std::size_t n_queries, std::size_t k, const IndexOptions& options) const;
   void build(const std::vector<std::shared_ptr<Segment>>& segments, int threads, Interrupt* interrupt) const;
   Neighbors search_locked(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
                           const IndexOptions& options) const;

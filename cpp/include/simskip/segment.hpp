@@ -57,8 +57,11 @@ class Segment {
   // The index of a sealed segment's rows, dead ones too, or null.
   std::shared_ptr<const MultiIndex> index() const { return std::atomic_load(&index_); }
   void attach(std::shared_ptr<const MultiIndex> index) const { std::atomic_store(&index_, std::move(index)); }
-  // Queries that were answered by scanning it since it was made: what an index would have saved.
-  std::atomic<std::uint64_t>& scanned_queries() const { return scanned_queries_; }
+  // What scans of it have cost since it was made, in nanoseconds by the model of multi_index.hpp: what an index would
+  // have saved.
+  double scan_cost() const { return static_cast<double>(scan_cost_.load()); }
+  void scanned(double cost) const { scan_cost_ += static_cast<std::uint64_t>(cost); }
+  void forget_scans() const { scan_cost_ = 0; }
 
   // Changes that cannot fail once there is room for them. What follows is undefined for a sealed segment, but for
   // reserve_marks and remove.
@@ -76,7 +79,7 @@ class Segment {
   std::size_t dead_ = 0;
   mutable std::atomic<bool> sealed_{false};
   mutable std::shared_ptr<const MultiIndex> index_;
-  mutable std::atomic<std::uint64_t> scanned_queries_{0};
+  mutable std::atomic<std::uint64_t> scan_cost_{0};
 };
 
 }  // namespace simskip

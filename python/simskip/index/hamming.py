@@ -93,7 +93,9 @@ class HammingIndex:
         return isinstance(id, (int, np.integer)) and int(id) >= 0 and int(id) < 2**63 and int(id) in self._native
 
     def __repr__(self) -> str:
-        return f"HammingIndex({len(self):,} codes x {self.n_bits} bits, {self.nbytes:,} bytes)"
+        sizes = self._native.sizes()
+        held = sizes["codes"] + sizes["ids"]  # what a file of it holds: tables come and go
+        return f"HammingIndex({len(self):,} codes x {self.n_bits} bits, {held:,} bytes)"
 
     def add(self, codes: Codes, ids: npt.ArrayLike | None = None) -> None:
         """Add codes.
@@ -308,7 +310,7 @@ class HammingIndex:
             (compared with a query) and ``codes_seen_per_query``, ``buckets_probed`` (table entries looked up).
         """
         n, sizes, done = len(self), self._native.sizes(), self._native.stats()
-        nbytes = _nbytes(sizes)
+        nbytes, queries = _nbytes(sizes), done["by_index"] + done["by_scan"]
         return {
             "n_codes": n,
             "n_bits": self.n_bits,
@@ -322,12 +324,12 @@ class HammingIndex:
             "segments": sizes["segments"],
             "tombstones": sizes["tombstones"],
             "substrings": sizes["substrings"],
-            "queries": done["queries"],
-            "queries_by_multi_index": done["queries"] - done["scanned"],
-            "queries_by_scan": done["scanned"],
-            "codes_seen": done["rows_seen"],
-            "codes_seen_per_query": done["rows_seen"] / done["queries"] if done["queries"] else 0.0,
-            "buckets_probed": done["values"],
+            "queries": queries,
+            "queries_by_multi_index": done["by_index"],
+            "queries_by_scan": done["by_scan"],
+            "codes_seen": done["codes"],
+            "codes_seen_per_query": done["codes"] / queries if queries else 0.0,
+            "buckets_probed": done["buckets"],
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:

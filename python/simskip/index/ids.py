@@ -149,6 +149,8 @@ def resolved(where: Where, blocks: Callable[[], Iterable[IdArray]], name: str = 
     array = array_of(where, name)
     if array.dtype == np.bool_ and array.ndim == 1:
         return np.ascontiguousarray(array)
+    if array.dtype == np.int64 and array.ndim == 1 and array.size and array[0] >= 0 and (array[1:] > array[:-1]).all():
+        return np.ascontiguousarray(array)  # as it should be: sorting it would take most of a search
     return np.sort(unique_ids(array, name))
 
 
