@@ -21,10 +21,14 @@ inline Words block(Words codes, std::size_t b, int n_words, int w) {
 template <template <int> class Compare>
 std::uint64_t dispatch(Words codes, Words query, int words, std::size_t n_blocks, int rounds) {
   switch (words) {
-    case 1: return Compare<1>::run(codes, query, n_blocks, rounds);
-    case 2: return Compare<2>::run(codes, query, n_blocks, rounds);
-    case 4: return Compare<4>::run(codes, query, n_blocks, rounds);
-    default: return ~std::uint64_t{0};
+    case 1:
+      return Compare<1>::run(codes, query, n_blocks, rounds);
+    case 2:
+      return Compare<2>::run(codes, query, n_blocks, rounds);
+    case 4:
+      return Compare<4>::run(codes, query, n_blocks, rounds);
+    default:
+      return ~std::uint64_t{0};
   }
 }
 
@@ -43,8 +47,8 @@ namespace {
 
 // Set bits of each byte by two table lookups (Mula), as instruction sets without a vector popcount must do it.
 __attribute__((target("avx2"))) inline __m256i popcount(__m256i v) {
-  const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
-                                         2, 3, 2, 3, 3, 4);
+  const __m256i table =
+      _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
   const __m256i low = _mm256_set1_epi8(15);
   return _mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(v, low)),
                          _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(v, 4), low)));
@@ -74,8 +78,8 @@ struct Vpopcntdq {
           nearest[i] = _mm512_min_epu64(nearest[i], sum);
         }
     alignas(64) std::uint64_t values[8];
-    _mm512_store_si512(values, _mm512_min_epu64(_mm512_min_epu64(nearest[0], nearest[1]),
-                                                _mm512_min_epu64(nearest[2], nearest[3])));
+    _mm512_store_si512(
+        values, _mm512_min_epu64(_mm512_min_epu64(nearest[0], nearest[1]), _mm512_min_epu64(nearest[2], nearest[3])));
     return least(values, 8);
   }
 };
@@ -91,14 +95,14 @@ struct Avx512bw {
         for (int i = 0; i < 4; ++i) {
           __m512i sum = _mm512_setzero_si512();
           for (int w = 0; w < W; ++w)  // bytes hold up to 32 for four words
-            sum = _mm512_add_epi8(sum, popcount(_mm512_xor_si512(
-                                           _mm512_loadu_si512(block(codes, b + static_cast<std::size_t>(i), W, w)),
-                                           _mm512_set1_epi64(static_cast<long long>(query[w])))));
+            sum = _mm512_add_epi8(
+                sum, popcount(_mm512_xor_si512(_mm512_loadu_si512(block(codes, b + static_cast<std::size_t>(i), W, w)),
+                                               _mm512_set1_epi64(static_cast<long long>(query[w])))));
           nearest[i] = _mm512_min_epu64(nearest[i], _mm512_sad_epu8(sum, _mm512_setzero_si512()));
         }
     alignas(64) std::uint64_t values[8];
-    _mm512_store_si512(values, _mm512_min_epu64(_mm512_min_epu64(nearest[0], nearest[1]),
-                                                _mm512_min_epu64(nearest[2], nearest[3])));
+    _mm512_store_si512(
+        values, _mm512_min_epu64(_mm512_min_epu64(nearest[0], nearest[1]), _mm512_min_epu64(nearest[2], nearest[3])));
     return least(values, 8);
   }
 };
@@ -113,11 +117,10 @@ struct Avx2 {
         for (int i = 0; i < 8; ++i) {
           __m256i sum = _mm256_setzero_si256();
           for (int w = 0; w < W; ++w)
-            sum = _mm256_add_epi8(
-                sum, popcount(_mm256_xor_si256(
-                         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(
-                             block(codes, b + static_cast<std::size_t>(i / 2), W, w) + i % 2 * 4)),
-                         _mm256_set1_epi64x(static_cast<long long>(query[w])))));
+            sum = _mm256_add_epi8(sum, popcount(_mm256_xor_si256(
+                                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(
+                                               block(codes, b + static_cast<std::size_t>(i / 2), W, w) + i % 2 * 4)),
+                                           _mm256_set1_epi64x(static_cast<long long>(query[w])))));
           // Sums fit into 32 bits, so their minimum is that of the 64.
           nearest[i] = _mm256_min_epu32(nearest[i], _mm256_sad_epu8(sum, _mm256_setzero_si256()));
         }
@@ -163,8 +166,8 @@ struct Neon {
     std::uint64_t values[4];
     for (int i = 0; i < 4; ++i) {
       const uint64x2_t v = vreinterpretq_u64_u32(nearest[i]);
-      values[i] = vgetq_lane_u32(nearest[i], 0) < vgetq_lane_u32(nearest[i], 2) ? vgetq_lane_u64(v, 0)
-                                                                               : vgetq_lane_u64(v, 1);
+      values[i] =
+          vgetq_lane_u32(nearest[i], 0) < vgetq_lane_u32(nearest[i], 2) ? vgetq_lane_u64(v, 0) : vgetq_lane_u64(v, 1);
       values[i] &= 0xFFFFFFFF;
     }
     return least(values, 4);

@@ -1,8 +1,11 @@
 #include "simskip/asymmetric.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "kernels/kernels.hpp"
 #include "parallel.hpp"
@@ -18,6 +21,10 @@ using kernels::rows_per_group;
 constexpr std::size_t tile_bytes = 16 << 10;
 // Rows that are scored before there is a threshold.
 constexpr std::size_t first_rows = 256;
+// For such k it pays to guess one from groups that are looked at in advance, if enough of the k nearest are among them.
+constexpr std::size_t guessed_k = 512;
+constexpr std::size_t sampled_groups = 64;
+constexpr double expected_in_sample = 6.0;
 // Queries that share a pass over the database, and the memory of their tables.
 constexpr std::size_t chunk_queries = 64;
 constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
@@ -29,6 +36,21 @@ using Hit = std::uint64_t;
 Hit make_hit(float distance, std::size_t row) { return Hit{std::bit_cast<std::uint32_t>(distance)} << 32 | row; }
 float distance_of(Hit hit) { return std::bit_cast<float>(static_cast<std::uint32_t>(hit >> 32)); }
 std::uint32_t row_of(Hit hit) { return static_cast<std::uint32_t>(hit); }
+
+// Ascending. Long lists byte by byte from the lowest: comparing costs more, because nobody can foretell the outcome.
+void sort_hits(std::vector<Hit>& hits) {
+  constexpr std::size_t worth_counting = 512;
+  if (hits.size() < worth_counting) return std::sort(hits.begin(), hits.end());
+  std::vector<Hit> sorted(hits.size());
+  for (int shift = 0; shift < 64; shift += 8) {
+    std::array<std::size_t, 256> place{};
+    for (const Hit hit : hits) ++place[hit >> shift & 0xFF];
+    if (place[hits[0] >> shift & 0xFF] == hits.size()) continue;  // all alike
+    std::exclusive_scan(place.begin(), place.end(), place.begin(), std::size_t{0});
+    for (const Hit hit : hits) sorted[place[hit >> shift & 0xFF]++] = hit;
+    hits.swap(sorted);
+  }
+}
 
 struct alignas(64) CacheLine {
   std::uint8_t bytes[64];
@@ -84,6 +106,32 @@ class Nearest {
     }
   }
 
+  // Guesses a threshold after a `share` of the rows was collected, and forgets those: the sample's share of the k
+  // nearest and three standard deviations more. Then far fewer rows are collected than while a threshold falls from
+  // infinity.
+  void guess(double share) {
+    const double expected = static_cast<double>(k_) * share;
+    const auto rank = static_cast<std::size_t>(expected + 3.0 * std::sqrt(expected)) + 1;
+    if (rank < found_.size()) {
+      const auto last = found_.begin() + static_cast<std::ptrdiff_t>(rank);
+      std::nth_element(found_.begin(), last, found_.end());
+      // The next float: rows at this distance are wanted, too.
+      threshold_ = std::nextafter(distance_of(*last), std::numeric_limits<float>::infinity());
+      guessed_ = settled();
+      if (guessed_) bounds_.set_threshold(threshold_);
+    }
+    found_.clear();
+  }
+  // Whether the guess was too low: too few rows were found. Forgets it.
+  bool guessed_wrong() {
+    if (!guessed_ || found_.size() >= k_) return false;
+    guessed_ = false;
+    found_.clear();
+    threshold_ = std::numeric_limits<float>::infinity();
+    bounds_.forget_threshold();
+    return true;
+  }
+
   // Drops rows that are not among the k nearest, once that is worth it.
   void settle() {
     const std::size_t enough = k_ + (settled() ? k_ / 2 + 16 : 0);
@@ -101,7 +149,7 @@ class Nearest {
   // The k nearest, ascending.
   std::vector<Hit> take() {
     std::vector<Hit> hits = std::move(found_);
-    std::sort(hits.begin(), hits.end());
+    sort_hits(hits);
     if (hits.size() > k_) hits.resize(k_);
     return hits;
   }
@@ -140,11 +188,33 @@ class Nearest {
   NibbleTables bounds_;
   std::size_t k_;
   float threshold_ = std::numeric_limits<float>::infinity();
+  bool guessed_ = false;
   std::vector<Hit> found_;
 };
 
+// The rows of a group that count.
+std::uint64_t wanted_rows(const CodeBlocks& codes, std::size_t group, const SearchOptions& options) {
+  const std::size_t padded = codes.size() / rows_per_group;  // the group that is not full, if there is one
+  const std::uint64_t rows = group < padded ? ~std::uint64_t{0} : ~(~std::uint64_t{0} << codes.size() % rows_per_group);
+  return options.allowed ? rows & options.allowed[group] : rows;
+}
+
+// Guesses thresholds from groups spread evenly over [begin, end), so that it does not matter how rows are ordered.
+void guess_thresholds(const CodeBlocks& codes, std::size_t begin, std::size_t end, std::vector<Nearest>& queries,
+                      std::size_t k, const SearchOptions& options) {
+  const double share = static_cast<double>(sampled_groups) / static_cast<double>(end - begin);
+  if (k < guessed_k || share > 0.25 || share * static_cast<double>(k) < expected_in_sample) return;
+  for (Nearest& query : queries) {
+    for (std::size_t i = 0; i < sampled_groups; ++i) {
+      const std::size_t group = begin + (end - begin) * i / sampled_groups;
+      query.collect(codes, group, wanted_rows(codes, group, options));
+    }
+    query.guess(share);
+  }
+}
+
 // Shows the groups [begin, end) of rows to some queries, in one thread.
-void scan(const CodeBlocks& codes, std::size_t begin, std::size_t end, std::vector<Nearest>& queries,
+void scan(const CodeBlocks& codes, std::size_t begin, std::size_t end, const std::vector<Nearest*>& queries,
           const SearchOptions& options) {
   const kernels::Kernels& kernels = kernels::in_use();
   const std::size_t group_bytes = rows_per_group * kernels::nibbles_per_word * codes.words();
@@ -153,19 +223,14 @@ void scan(const CodeBlocks& codes, std::size_t begin, std::size_t end, std::vect
   const kernels::Nibbles all{planes[0].bytes, static_cast<std::uint32_t>(codes.words()), 0};
   std::uint64_t masks[64];
   const bool asks = on_calling_thread();
-  const std::size_t last = codes.size() / rows_per_group;  // a group that is partly padding
-  const auto candidates = [&](std::size_t group) {
-    const std::uint64_t rows = group < last ? ~std::uint64_t{0} : ~(~std::uint64_t{0} << codes.size() % rows_per_group);
-    return options.allowed ? rows & options.allowed[group] : rows;
-  };
   std::size_t step = std::min(tile, first_rows / rows_per_group);
   for (std::size_t first = begin; first < end;) {
     if (options.interrupt && (asks ? options.interrupt->check() : options.interrupt->requested())) return;
     const std::size_t stop = std::min(end, first + step);
     kernels::Nibbles nibbles = all;
-    for (Nearest& query : queries) {
-      if (query.finished()) continue;
-      if (kernels.near_nibbles && query.settled()) {
+    for (Nearest* query : queries) {
+      if (query->finished()) continue;
+      if (kernels.near_nibbles && query->settled()) {
         if (!nibbles.groups) {
           nibbles.groups = static_cast<std::uint32_t>(stop - first);
           kernels.split_nibbles(
@@ -173,16 +238,17 @@ void scan(const CodeBlocks& codes, std::size_t begin, std::size_t end, std::vect
                static_cast<std::uint32_t>(stop * rows_per_group), static_cast<std::uint32_t>(codes.size())},
               planes[0].bytes);
         }
-        std::uint64_t near = kernels.near_nibbles(nibbles, query.bounds().data(), query.bounds().limit(), masks);
+        std::uint64_t near = kernels.near_nibbles(nibbles, query->bounds().data(), query->bounds().limit(), masks);
         if (!near) continue;
         for (; near; near &= near - 1) {
           const auto g = static_cast<std::size_t>(std::countr_zero(near));
-          query.collect(codes, first + g, in_row_order(masks[g]) & candidates(first + g));
+          query->collect(codes, first + g, in_row_order(masks[g]) & wanted_rows(codes, first + g, options));
         }
       } else {
-        for (std::size_t group = first; group < stop; ++group) query.collect(codes, group, candidates(group));
+        for (std::size_t group = first; group < stop; ++group)
+          query->collect(codes, group, wanted_rows(codes, group, options));
       }
-      query.settle();
+      query->settle();
     }
     first = stop;
     step = std::min(tile, first - begin);  // thresholds fall fast in the beginning: by a factor per doubling
@@ -212,7 +278,15 @@ FloatNeighbors asymmetric_top_k(const CodeBlocks& codes, const float* outputs, s
     for (std::size_t q = c * chunk; q < std::min(n_queries, (c + 1) * chunk); ++q)
       queries.emplace_back(outputs + q * static_cast<std::size_t>(codes.n_bits()), codes.n_bits(),
                            std::min(k, codes.size()));
-    scan(codes, groups * part / parts, groups * (part + 1) / parts, queries, options);
+    const std::size_t begin = groups * part / parts, end = groups * (part + 1) / parts;
+    guess_thresholds(codes, begin, end, queries, std::min(k, codes.size()), options);
+    std::vector<Nearest*> pending;
+    for (Nearest& query : queries) pending.push_back(&query);
+    while (!pending.empty()) {
+      scan(codes, begin, end, pending, options);
+      if (options.interrupt && options.interrupt->requested()) return;
+      std::erase_if(pending, [](Nearest* query) { return !query->guessed_wrong(); });
+    }
     for (Nearest& query : queries) found[task].push_back(query.take());
   });
   for (std::size_t q = 0; q < n_queries; ++q) {
@@ -221,7 +295,7 @@ FloatNeighbors asymmetric_top_k(const CodeBlocks& codes, const float* outputs, s
       const std::vector<Hit>& more = found[q / chunk * parts + part][q % chunk];
       all.insert(all.end(), more.begin(), more.end());
     }
-    if (parts > 1) std::sort(all.begin(), all.end());
+    if (parts > 1) sort_hits(all);
     for (std::size_t i = 0; i < std::min(k, all.size()); ++i) {
       out.distances[q * k + i] = distance_of(all[i]);
       out.ids[q * k + i] = row_of(all[i]);

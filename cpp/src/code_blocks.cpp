@@ -46,6 +46,23 @@ void CodeBlocks::append(const std::uint8_t* codes, std::size_t n) {
   size_ += n;
 }
 
+void CodeBlocks::append(const CodeBlocks& other, std::size_t begin, std::size_t end) {
+  reserve(size_ + (end - begin));
+  if (words_ == 1) {  // then rows follow each other in memory
+    if (begin < end) std::memcpy(own_ + size_, other.data() + begin, (end - begin) * sizeof(std::uint64_t));
+  } else {
+    for (std::size_t row = begin, to = size_; row < end; ++row, ++to)
+      for (std::size_t w = 0; w < words_; ++w) *word(to, w) = *other.word(row, w);
+  }
+  size_ += end - begin;
+}
+
+void CodeBlocks::overwrite(std::size_t row, const std::uint8_t* code) noexcept {
+  std::uint64_t words[max_bits / 64];
+  bytes_to_words(code, n_bits_, words);
+  for (std::size_t w = 0; w < words_; ++w) *word(row, w) = words[w];
+}
+
 void CodeBlocks::read(std::size_t row, std::uint8_t* code) const {
   std::uint64_t words[max_bits / 64];
   for (std::size_t w = 0; w < words_; ++w) words[w] = *word(row, w);

@@ -98,6 +98,11 @@ class NibbleTables {
     limit_ = static_cast<std::uint32_t>(std::min(bound * scale_, finest));
   }
 
+  // The next threshold may be higher than the last one.
+  void forget_threshold() {
+    if (!wide_) scale_ = 0.0;
+  }
+
   const std::uint8_t* data() const { return quantised_.data(); }
   std::uint32_t limit() const { return limit_; }
 

@@ -119,6 +119,32 @@ TEST_P(AsymmetricKinds, EqualWeightsEqualThePlainSum) {
     }
 }
 
+// From k = 512 on thresholds are guessed from 64 groups of 64 rows.
+TEST_P(AsymmetricKinds, GuessedThresholdsLoseNothing) {
+  const PackedCodes codes = make_codes(GetParam(), 32, 20000, 24);
+  expect_exact(codes, normal_outputs(32, 2, 25), 600, {});
+  std::vector<std::uint64_t> sparse(CodeBlocks::padded_rows(codes.n) / 64, 0x0001000000010000);
+  SearchOptions options;
+  options.allowed = sparse.data();
+  expect_exact(codes, normal_outputs(32, 2, 26), 600, options);
+  expect_exact(codes, normal_outputs(32, 2, 26), 700, options);  // more than there are
+}
+
+TEST(Asymmetric, WrongGuessesAreMended) {
+  // The groups of the sample hold the nearest rows and hardly any others do, so the guess is far too low.
+  PackedCodes codes(32, 20032);
+  const std::size_t groups = codes.n / 64;
+  std::vector<bool> sampled(groups);
+  for (std::size_t i = 0; i < 64; ++i) sampled[groups * i / 64] = true;
+  std::mt19937 engine(27);
+  for (std::size_t row = 0; row < codes.n; ++row)
+    for (int bit = 0; bit < 32; ++bit)
+      if (engine() % 16 < (sampled[row / 64] ? 1u : 9u)) codes.flip(row, bit);
+  std::vector<float> outputs = normal_outputs(32, 3, 28);
+  for (float& output : outputs) output = -std::fabs(output);
+  expect_exact(codes, outputs, 5000, {});
+}
+
 TEST(Asymmetric, ManyQueriesShareTheirPasses) {
   const PackedCodes codes = make_codes(Kind::random, 64, 2111, 20);
   expect_exact(codes, normal_outputs(64, 150, 21), 7, {});

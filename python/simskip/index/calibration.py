@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from .depth import DepthRule, depth_grid, landmarks, learn
 from .ids import IdArray
 from .vector import VectorIndex
 
-__all__ = ["MIN_QUERIES", "Calibration", "Candidates", "calibrate", "search_to_target"]
+__all__ = ["MIN_QUERIES", "Calibration", "Calibrations", "Candidates", "calibrate", "search_to_target"]
 
 Floats = npt.NDArray[np.float32]
 Found = tuple[npt.NDArray[Any], IdArray]
@@ -82,6 +83,49 @@ class Calibration:
             raise ValueError(f"there is no scoring {(set(rules) - set(_SCAN)).pop()!r}")
         numbers = (int(values["k"]), int(values["n"]), -int(values["changed"]), int(values["random_state"]))
         return cls(*numbers, queries, rules)
+
+
+class Calibrations:
+    """The calibrations of an index by k, safe to use from several threads.
+
+    Parameters
+    ----------
+    stored : iterable of (dict, queries)
+        What ``stored`` gave.
+    """
+
+    def __init__(self, stored: Iterable[tuple[dict[str, Any], Floats | None]] = ()) -> None:
+        self._lock = threading.Lock()
+        self._by_k = {c.k: c for c in (Calibration.from_dict(*each) for each in stored)}
+
+    @property
+    def learned(self) -> list[int]:
+        """Every k there is a calibration for, ascending."""
+        return sorted(self._by_k)
+
+    def __getitem__(self, k: int) -> Calibration:
+        return self._by_k[k]
+
+    def learn(self, k: int, make: Callable[[], Calibration]) -> None:
+        """Make and keep one; others that need it wait."""
+        with self._lock:
+            self._by_k[k] = make()
+
+    def get(self, k: int, changes: int, make: Callable[[Floats | None, int], Calibration]) -> Calibration:
+        """The one for k: ``make(queries, random_state)`` is called if there is none or it is stale."""
+        with self._lock:
+            known = self._by_k.get(k)
+            if known is None:
+                known = make(None, 0)
+            elif known.stale(changes):
+                known = make(known.queries, known.random_state)
+            self._by_k[k] = known
+            return known
+
+    def stored(self, changes: int) -> list[tuple[dict[str, Any], Floats | None]]:
+        """Plain numbers and the caller's own queries, in ascending order of k."""
+        by_k = dict(self._by_k)
+        return [(by_k[k].to_dict(changes), by_k[k].queries) for k in sorted(by_k)]
 
 
 def calibrate(

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from ..codes import Codes, require_codes
 from ..errors import FormatError
 from ..hashing import Hasher, hasher_from_bytes
 from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count
-from .calibration import MIN_QUERIES, Calibration, calibrate, search_to_target
+from .calibration import MIN_QUERIES, Calibration, Calibrations, calibrate, search_to_target
 from .hamming import HammingIndex
 from .ids import IdArray, Where, allowed_ids
 from .locks import ReadWriteLock
-from .vector import METRICS, StoredMatrix, VectorIndex
+from .rows import StoredMatrix
+from .vector import METRICS, VectorIndex
 
 __all__ = ["SimilarityIndex"]
 
@@ -72,11 +74,10 @@ class SimilarityIndex:
         self._vectors = VectorIndex(fitted_dim, choice(metric, "metric", METRICS), dtype)
         self._start()
 
-    def _start(self, calibrations: dict[int, Calibration] | None = None) -> None:
-        """What is not stored: locks and counts."""
+    def _start(self, calibrations: Iterable[tuple[dict[str, Any], FloatMatrix | None]] = ()) -> None:
+        """Locks, counts, and what was learned."""
         self._lock = ReadWriteLock()
-        self._calibrating = threading.Lock()
-        self._calibrations = {} if calibrations is None else calibrations  # by k
+        self._calibrations = Calibrations(calibrations)
         self._changes = 0
         self._counting = threading.Lock()
         self._queries_answered, self._vectors_read = 0, 0
@@ -276,8 +277,7 @@ class SimilarityIndex:
         with self._lock.reading():
             if len(self) == 0:
                 raise ValueError("the index is empty: add vectors before calibrating")
-            with self._calibrating:
-                self._calibrations[k] = self._calibrated(k, own, random_state, None)
+            self._calibrations.learn(k, lambda: self._calibrated(k, own, random_state, None))
 
     def stats(self) -> dict[str, Any]:
         """What is stored, and what searches of this object have cost so far.
@@ -301,7 +301,7 @@ class SimilarityIndex:
             "queries": queries,
             "vectors_read": reads,
             "vectors_read_per_query": reads / queries if queries else 0.0,
-            "calibrated": sorted(self._calibrations),
+            "calibrated": self._calibrations.learned,
         }
 
     def _candidates(
@@ -322,13 +322,9 @@ class SimilarityIndex:
             found = self._vectors.search(queries, k, allowed, threads)
             self._count(len(queries), 0 if allowed is None else len(queries) * len(allowed))
             return found
-        with self._calibrating:
-            calibration = self._calibrations.get(k)
-            if calibration is None:
-                calibration = self._calibrated(k, None, 0, threads)
-            elif calibration.stale(self._changes):
-                calibration = self._calibrated(k, calibration.queries, calibration.random_state, threads)
-            self._calibrations[k] = calibration
+        calibration = self._calibrations.get(
+            k, self._changes, lambda own, random_state: self._calibrated(k, own, random_state, threads)
+        )
         words = (self.n_bits + 63) // 64
         chosen = None if recall == 1.0 else calibration.choose(recall, scoring, len(self), words, self.dim)
         if chosen is None:
@@ -363,11 +359,11 @@ class SimilarityIndex:
         if not isinstance(self._hasher, Hasher):
             raise ValueError(f"hasher must be a simskip.Hasher to be saved, got {type(self._hasher).__name__}")
         with self._lock.reading():
-            calibrations = [self._calibrations[k] for k in sorted(self._calibrations)]
+            calibrations = self._calibrations.stored(self._changes)
             header = {
                 "hasher": self._hasher.fingerprint,
                 "n_bits": self.n_bits,
-                "calibrations": [calibration.to_dict(self._changes) for calibration in calibrations],
+                "calibrations": [values for values, _ in calibrations],
             }
             sections = [
                 ("similarity", np.frombuffer(json.dumps(header).encode(), np.uint8)),
@@ -375,9 +371,9 @@ class SimilarityIndex:
                 ("codes", self.codes.data.reshape(-1)),
                 *self._vectors._sections(),
             ]
-            for calibration in calibrations:
-                if calibration.queries is not None:
-                    sections.append((f"queries {calibration.k}", calibration.queries.reshape(-1).view(np.uint8)))
+            for values, queries in calibrations:
+                if queries is not None:
+                    sections.append((f"queries {values['k']}", queries.reshape(-1).view(np.uint8)))
             _core.write_sections(os.fspath(path), "similarity", sections)
 
     @classmethod
@@ -406,11 +402,12 @@ class SimilarityIndex:
             index = cls(hasher, vectors.metric)
             data = sections["codes"].reshape(len(vectors), (index.n_bits + 7) // 8)
             index._codes.add(Codes(data, index.n_bits), vectors.ids)
+            calibrations = []
             for values in header.get("calibrations", ()):
                 own = sections.get(f"queries {values['k']}")
                 queries = None if own is None else own.view(np.float32).reshape(-1, vectors.dim)
-                calibration = Calibration.from_dict(values, queries)
-                index._calibrations[calibration.k] = calibration
+                calibrations.append((values, queries))
+            index._start(calibrations)
         except FormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -425,10 +422,9 @@ class SimilarityIndex:
                 "hasher": self._hasher,
                 "codes": copy.copy(self._codes),
                 "vectors": copy.copy(self._vectors),
-                "calibrations": [(c.to_dict(self._changes), c.queries) for _, c in sorted(self._calibrations.items())],
+                "calibrations": self._calibrations.stored(self._changes),
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._hasher, self._codes, self._vectors = state["hasher"], state["codes"], state["vectors"]
-        calibrations = [Calibration.from_dict(*stored) for stored in state.get("calibrations", ())]
-        self._start({calibration.k: calibration for calibration in calibrations})
+        self._start(state.get("calibrations", ()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,33 +14,18 @@ from .. import _core
 from ..errors import FormatError
 from ..validation import MAX_ID, FloatMatrix, array_of, choice, matrix, positive_int, thread_count, unique_ids
 from .ids import IdArray, SortedIds, Where, allowed_ids
+from .rows import Appender, Rows, StoredMatrix, removed
 
-__all__ = ["DTYPES", "METRICS", "StoredMatrix", "VectorIndex"]
+__all__ = ["DTYPES", "METRICS", "VectorIndex"]
 
 METRICS = ("cosine", "l2", "dot")
 DTYPES = ("float32", "float16")
-
-StoredMatrix = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 # Queries multiplied with a block of rows at once; the products (this times rows) should stay in a shared cache ...
 _QUERY_BLOCK = 512
 _PRODUCT_BYTES = 8 << 20
 # ... and one product take well under 0.2 s, because Ctrl-C is heard between them: multiply-adds per product.
 _PRODUCT_WORK = 2e9
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """One state of an index; searches take one and are not disturbed by later changes."""
-
-    ids: SortedIds
-    vectors: StoredMatrix  # (n, dim), rows in ascending order of id
-    norms: npt.NDArray[np.float64]
-    next_id: int
-
-    def bits(self) -> npt.NDArray[Any]:
-        """The vectors as the core takes them: float32, or the bits of float16."""
-        return self.vectors if self.vectors.dtype == np.float32 else self.vectors.view(np.uint16)
 
 
 class VectorIndex:
@@ -77,8 +61,8 @@ class VectorIndex:
         self._metric = choice(metric, "metric", METRICS)
         self._dtype = np.dtype(choice(dtype, "dtype", DTYPES))
         self._lock = threading.Lock()  # one writer at a time; readers take the state as it is
-        self._rows = _Rows(SortedIds(0), np.empty((0, self._dim), self._dtype), np.empty(0), 0)
-        self._vector_room, self._norm_room = _Appender(), _Appender()
+        self._rows = Rows(SortedIds(0), np.empty((0, self._dim), self._dtype), np.empty(0), 0)
+        self._vector_room, self._norm_room = Appender(), Appender()
 
     @property
     def dim(self) -> int:
@@ -148,7 +132,7 @@ class VectorIndex:
         """Remove vectors by id; ``ValueError`` (and no change) if one is not there."""
         gone = unique_ids(ids, "ids")
         with self._lock:
-            self._rows = _removed(self._rows, gone)
+            self._rows = removed(self._rows, gone)
 
     def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
         """Replace the vectors of ids that are there and add the others; parameters as for ``add``."""
@@ -156,7 +140,7 @@ class VectorIndex:
         new = unique_ids(ids, "ids", len(stored))
         with self._lock:
             rows = self._rows
-            rows = _removed(rows, new[rows.ids.found(new)])
+            rows = removed(rows, new[rows.ids.found(new)])
             self._rows = self._inserted(rows, new, stored, norms)
 
     def vectors(self, ids: npt.ArrayLike | None = None) -> StoredMatrix:
@@ -258,7 +242,7 @@ class VectorIndex:
         )
 
     def _search_block(
-        self, queries: FloatMatrix, k: int, rows: _Rows, chosen: IdArray | None, threads: int
+        self, queries: FloatMatrix, k: int, rows: Rows, chosen: IdArray | None, threads: int
     ) -> tuple[npt.NDArray[np.float32], IdArray]:
         longest = float(rows.norms.max())
         search = _core.FloatTopK(queries, k, self._metric, longest, threads)
@@ -276,7 +260,7 @@ class VectorIndex:
                 search.add(queries @ block.T, places, 0, rows.norms[places])
         return search.finish(rows.bits(), rows.ids.values, rows.norms)
 
-    def _inserted(self, rows: _Rows, ids: IdArray, X: StoredMatrix, norms: npt.NDArray[np.float64]) -> _Rows:
+    def _inserted(self, rows: Rows, ids: IdArray, X: StoredMatrix, norms: npt.NDArray[np.float64]) -> Rows:
         """A new state with more rows; the old one stays valid. Called by one writer at a time."""
         if len(ids) == 0:
             return rows
@@ -286,12 +270,12 @@ class VectorIndex:
         all_norms = self._norm_room.join(rows.norms, norms)
         follows = n == 0 or ids[0] > (n - 1 if rows.ids.values is None else rows.ids.values[-1])
         if follows and rows.ids.values is None and ids[0] == n and (np.diff(ids) == 1).all():
-            return _Rows(SortedIds(total), vectors, all_norms, next_id)
+            return Rows(SortedIds(total), vectors, all_norms, next_id)
         all_ids = np.concatenate([rows.ids.array(), ids])
         if not (follows and (np.diff(ids) > 0).all()):
             order = np.argsort(all_ids)
             all_ids, vectors, all_norms = all_ids[order], vectors[order], all_norms[order]
-        return _Rows(SortedIds(total, all_ids), vectors, all_norms, next_id)
+        return Rows(SortedIds(total, all_ids), vectors, all_norms, next_id)
 
     def _new_ids(self, n: int) -> IdArray:
         """The next free ids."""
@@ -374,7 +358,7 @@ class VectorIndex:
                 raise ValueError("the next id is taken")
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: not a valid vector index: {error}") from error
-        index._rows = _Rows(ids, vectors, norms, next_id)
+        index._rows = Rows(ids, vectors, norms, next_id)
         return index
 
     def __getstate__(self) -> dict[str, Any]:
@@ -383,33 +367,3 @@ class VectorIndex:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["dim"], state["metric"], state.get("dtype", "float32"))  # type: ignore[misc]
         self._rows = state["rows"]
-
-
-def _removed(rows: _Rows, ids: IdArray) -> _Rows:
-    """A new state without these ids, all of which must be there."""
-    if len(ids) == 0:
-        return rows
-    rows.ids.require(ids)
-    kept = np.ones(len(rows.ids), bool)
-    kept[rows.ids.rows(ids)] = False
-    left = rows.ids.array()[kept]
-    return _Rows(SortedIds(len(left), left), rows.vectors[kept], rows.norms[kept], rows.next_id)
-
-
-class _Appender:
-    """Joins arrays in a buffer with room, so that appending costs O(rows appended), amortised."""
-
-    def __init__(self) -> None:
-        self._buffer = np.empty(0)
-        self._last: npt.NDArray[Any] | None = None
-
-    def join(self, array: npt.NDArray[Any], more: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """``array`` followed by ``more``. Older results stay as they are: they see only their own rows."""
-        n, total = len(array), len(array) + len(more)
-        if array is not self._last or total > len(self._buffer):
-            # Something else stands (or may stand) behind `array`, or there is no room.
-            self._buffer = np.empty((max(total, n + n // 2), *array.shape[1:]), array.dtype)
-            self._buffer[:n] = array
-        self._buffer[n:total] = more
-        self._last = self._buffer[:total]
-        return self._last
