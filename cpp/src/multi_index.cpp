@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "multi_index_probe.hpp"
+#include "multi_index_spread.hpp"
 #include "parallel.hpp"
 #include "simskip/codes.hpp"
 #include "simskip/threads.hpp"
@@ -86,7 +87,7 @@ MultiIndex::State::State(const CodeBlocks& codes, int threads, Interrupt* interr
     : n(codes.size()),
       words(codes.words()),
       n_bits(codes.n_bits()),
-      substrings(best_plan(n, n_bits, sample_distances(codes, usual_k, threads, interrupt)).substrings),
+      substrings(spread(best_plan(n, n_bits, sample_distances(codes, usual_k, threads, interrupt)).substrings, codes)),
       schedule(substrings, n, words),
       patterns(std::max_element(substrings.begin(), substrings.end(), [](const Substring& a, const Substring& b) {
                  return a.bits() < b.bits();

@@ -6,6 +6,7 @@
 
 #include "multi_index_plan.hpp"
 #include "multi_index_probe.hpp"
+#include "multi_index_spread.hpp"
 #include "oracle.hpp"
 
 namespace simskip::testing {
@@ -287,6 +288,30 @@ TEST(Substring, CutsAreDisjointAndSmall) {
       ASSERT_LE(held, bits);
       ASSERT_GE(held, n < 1000000 ? 1 : bits);
     }
+}
+
+// Bits 0 to 7 always agree, bits 8 to 15 never change: no substring gets more of them than it must.
+TEST(Spread, DependentBitsGoToDifferentSubstrings) {
+  const std::size_t n = 5000;
+  PackedCodes codes = make_codes(Kind::random, 64, n, 1);
+  for (std::size_t i = 0; i < n; ++i) {
+    codes.row(i)[0] = i % 3 ? 0 : 0xFF;
+    codes.row(i)[1] = 0x5A;
+  }
+  const auto cut = cut_into_substrings(64, n, 6);
+  const auto found = spread(cut, to_blocks(codes));
+  std::uint64_t all = 0;
+  for (std::size_t s = 0; s < cut.size(); ++s) {
+    EXPECT_EQ(found[s].bits(), cut[s].bits());
+    EXPECT_EQ(all & found[s].group().mask, 0u);
+    all |= found[s].group().mask;
+    EXPECT_LE(std::popcount(found[s].group().mask & 0xFF), 2);
+    EXPECT_LE(std::popcount(found[s].group().mask & 0xFF00), 2);
+  }
+  EXPECT_EQ(std::popcount(all), 64);
+  expect_exact(codes, make_codes(Kind::random, 64, 3, 9), 25, {});
+  const auto same = spread(cut, to_blocks(make_codes(Kind::random, 64, n, 2)));
+  for (std::size_t s = 0; s < cut.size(); ++s) EXPECT_EQ(same[s].group().mask, cut[s].group().mask);
 }
 
 // Large and clustered: few and long substrings, and worth it. Few codes, or all far apart: not.

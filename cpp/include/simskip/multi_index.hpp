@@ -14,7 +14,8 @@
 // in order); a table that was looked at whole ends the search, too.
 //
 // Nothing is to be set. Substrings have at most log2(n) + 1 bits (a table has O(n) buckets); how many there are is
-// chosen by a cost model from n, the bits and the distances of neighbours in a sample of the codes. A query whose
+// chosen by a cost model from n, the bits and the distances of neighbours in a sample of the codes; bits that depend on
+// each other in that sample go to different ones. A query whose
 // probing is about to cost more than a scan leaves it and is answered by simskip::top_k. Answers are the same bytes in
 // any case.
 //
@@ -74,9 +75,10 @@ class MultiIndex {
   static double scan_cost(std::size_t n, int n_bits, std::size_t n_queries);
   // Of a query for k rows of these codes, with an index: 32 of their rows are searched for by scanning, which tells
   // how far neighbours are. Throws Interrupted, std::bad_alloc.
-  static double expected_query_cost(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt);
+  static double expected_query_cost(const CodeBlocks& codes, std::size_t k, int threads = 0,
+                                    Interrupt* interrupt = nullptr);
   // Whether that is clearly less than a scan. Fast where there are so few codes that it cannot be.
-  static bool worth_building(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt);
+  static bool worth_building(const CodeBlocks& codes, std::size_t k, int threads = 0, Interrupt* interrupt = nullptr);
 
   struct State;  // the tables (cpp/src/multi_index_probe.hpp)
 
