@@ -20,9 +20,8 @@
 // any case.
 //
 // Memory beside the codes, with m = number of substrings (about n_bits / log2(n), at most twice that and a word's
-// rounding): codes of at most 64 bits 12 m bytes per code, of more bits 4 m; and per table at most 4 * 2n bytes for
-// its buckets.
-// Building takes another 12 bytes per code for the time it takes.
+// rounding): codes of at most 64 bits 12 m bytes per code, of more bits 4 m; and per table at most 4 * 2n bytes for its
+// buckets. Building takes another 12 bytes per code for the time it takes.
 //
 // Immutable once built: any number of threads may search. It does not own the codes.
 #pragma once
