@@ -17,6 +17,10 @@ namespace {
 constexpr double trial_share = 0.25;
 // Queries of one piece of work: enough to keep several in flight, few enough to spread them over threads.
 constexpr std::size_t min_piece = 8, max_piece = 256;
+// What a plan expects to be asked for, where nobody says.
+constexpr std::size_t usual_k = 25;
+// A scan must be expected to take this many times longer before tables are worth their memory.
+constexpr double worth = 1.5;
 
 std::vector<std::uint64_t> to_words(const std::uint8_t* queries, std::size_t n_queries, int n_bits) {
   const std::size_t words = words_per_code(n_bits);
@@ -56,6 +60,7 @@ std::vector<std::uint8_t> gather(const std::uint8_t* queries, const std::vector<
 
 ProbeTask make_task(const MultiIndex::State& index, std::size_t n_queries, std::size_t k, const SearchOptions& options,
                     bool force) {
+  const auto team = static_cast<std::size_t>(resolve_threads(options.threads));
   ProbeTask task{};
   task.k = k;
   task.farthest = static_cast<std::uint32_t>(std::min(options.max_distance, index.n_bits));
@@ -66,6 +71,8 @@ ProbeTask make_task(const MultiIndex::State& index, std::size_t n_queries, std::
     task.expected_farthest = index.n_bits;
   } else {
     task.scan_cost = scan_cost(index.n, index.words, n_queries);
+    // Probing has a thread for each query, a scan all threads for each.
+    if (n_queries < team) task.scan_cost *= static_cast<double>(n_queries) / static_cast<double>(team);
     const bool all = k == FoundRows::everything;
     task.free_trial = all ? 0 : trial_share * task.scan_cost;
     task.expected_farthest = all ? index.n_bits : uniform_distance(index.n, index.n_bits, k);
@@ -79,7 +86,7 @@ MultiIndex::State::State(const CodeBlocks& codes, int threads, Interrupt* interr
     : n(codes.size()),
       words(codes.words()),
       n_bits(codes.n_bits()),
-      substrings(cut_into_substrings(n_bits, n)),
+      substrings(best_plan(n, n_bits, sample_distances(codes, usual_k, threads, interrupt)).substrings),
       schedule(substrings, n, words),
       patterns(std::max_element(substrings.begin(), substrings.end(), [](const Substring& a, const Substring& b) {
                  return a.bits() < b.bits();
@@ -169,26 +176,25 @@ Range MultiIndex::range(const CodeBlocks& codes, const std::uint8_t* queries, st
 }
 
 double MultiIndex::build_cost(std::size_t n, int n_bits) {
-  return simskip::build_cost(n, words_per_code(n_bits), cut_into_substrings(n_bits, n).size());
+  const std::vector<int> usual{uniform_distance(n, n_bits, usual_k)};
+  return simskip::build_cost(n, words_per_code(n_bits), best_plan(n, n_bits, usual).substrings.size());
 }
 
 double MultiIndex::scan_cost(std::size_t n, int n_bits, std::size_t n_queries) {
   return simskip::scan_cost(n, words_per_code(n_bits), n_queries);
 }
 
-double MultiIndex::expected_query_cost(std::size_t n, int n_bits, std::size_t k) {
-  const Schedule schedule(cut_into_substrings(n_bits, n), n, words_per_code(n_bits));
-  const auto units = static_cast<std::size_t>(uniform_distance(n, n_bits, k)) + 1;
-  return schedule.cost_before(std::min(units, schedule.size()));
+double MultiIndex::expected_query_cost(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt) {
+  const auto distances = sample_distances(codes, k, resolve_threads(threads), interrupt);
+  return best_plan(codes.size(), codes.n_bits(), distances).query_cost;
 }
 
-double MultiIndex::expected_query_cost(const CodeBlocks& codes, std::size_t k) {
-  return expected_query_cost(codes.size(), codes.n_bits(), k);
-}
-
-bool MultiIndex::worth_building(const CodeBlocks& codes, std::size_t k) {
-  constexpr std::size_t batch = 1000;
-  return expected_query_cost(codes, k) < 0.5 * scan_cost(codes.size(), codes.n_bits(), batch);
+bool MultiIndex::worth_building(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt) {
+  constexpr std::size_t many = 1000;
+  const double scan = scan_cost(codes.size(), codes.n_bits(), many);
+  // Before a sample is looked at: not even the cheapest queries could make up for it.
+  if (best_plan(codes.size(), codes.n_bits(), {0}).query_cost * worth > scan) return false;
+  return expected_query_cost(codes, k, threads, interrupt) * worth <= scan;
 }
 
 }  // namespace simskip

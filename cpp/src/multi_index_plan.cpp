@@ -7,17 +7,18 @@
 #include <queue>
 
 #include "simskip/codes.hpp"
+#include "simskip/top_k.hpp"
 
 namespace simskip {
 namespace {
 
-// Measured on a Zen 4 at 1 M and 10 M codes; what matters are the ratios.
-constexpr double ns_per_bucket = 9;            // its place in the table and its first cache line, both prefetched
-constexpr double ns_per_code = 0.3;            // one more code of a bucket
-constexpr double ns_per_row = 7;               // longer codes: a cache line of their own ...
-constexpr double ns_per_row_word = 1;          // ... and what is left of the other words after the first one's test
-constexpr double ns_per_scanned_word = 0.045;  // in a batch
-constexpr double ns_per_lone_scanned_word = 0.2;
+// Measured at 0.1 to 10 M codes on one thread with AVX-512; narrower registers make probing and scanning dearer alike.
+constexpr double ns_per_query = 4500;          // to start, to sort what was found, to miss the first cache lines
+constexpr double ns_per_bucket = 8;            // its place in the table and its first cache line, both asked for ahead
+constexpr double ns_per_code = 0.7;            // of one word, in its bucket
+constexpr double ns_per_row_word = 5;          // of longer codes: each word is a cache line of its own
+constexpr double ns_per_scanned_word = 0.027;  // in a batch
+constexpr double ns_per_lone_scanned_word = 0.15;
 constexpr double ns_per_built_entry = 45;
 constexpr std::size_t batch = 16;  // queries from which a scan is a batch (many_queries of top_k.cpp)
 
@@ -51,16 +52,15 @@ Substring::Substring(std::uint32_t word, std::uint64_t mask)
   moves_ = moves;
 }
 
-std::vector<Substring> cut_into_substrings(int n_bits, std::size_t n) {
-  const double wanted = std::clamp(std::log2(static_cast<double>(n) + 1), 4.0, 30.0);
+std::vector<Substring> cut_into_substrings(int n_bits, std::size_t n, int parts) {
+  const int most = std::min(static_cast<int>(std::log2(static_cast<double>(std::max<std::size_t>(n, 16)))) + 1, 30);
   std::vector<Substring> substrings;
   for (std::uint32_t w = 0; w < words_per_code(n_bits); ++w) {
     const int bits = std::min(64, n_bits - 64 * static_cast<int>(w));
-    const int parts = static_cast<int>(std::ceil(bits / wanted));
-    for (int part = 0; part < parts; ++part) {
-      const int first = bits * part / parts, last = bits * (part + 1) / parts;
-      const std::uint64_t ones = ~std::uint64_t{0} >> (64 - (last - first));
-      substrings.emplace_back(w, ones << first);
+    const int here = std::max(1, (bits * parts + 63) / 64);  // a last word of few bits has as many as it has room for
+    for (int part = 0; part < here; ++part) {
+      const int first = bits * part / here, width = std::min(bits * (part + 1) / here - first, most);
+      substrings.emplace_back(w, ~std::uint64_t{0} >> (64 - width) << first);
     }
   }
   return substrings;
@@ -90,7 +90,7 @@ Schedule::Schedule(const std::vector<Substring>& substrings, std::size_t n, std:
 }
 
 double probe_cost(double buckets, double codes, std::size_t words) {
-  const double per_code = words == 1 ? ns_per_code : ns_per_row + ns_per_row_word * static_cast<double>(words);
+  const double per_code = words == 1 ? ns_per_code : ns_per_row_word * static_cast<double>(words);
   return buckets * ns_per_bucket + codes * per_code;
 }
 
@@ -113,6 +113,49 @@ int uniform_distance(std::size_t n, int n_bits, std::size_t k) {
     log_term += std::log(static_cast<double>(n_bits - d)) - std::log(static_cast<double>(d + 1));
   }
   return n_bits;
+}
+
+Plan best_plan(std::size_t n, int n_bits, const std::vector<int>& distances) {
+  const std::size_t words = words_per_code(n_bits);
+  const double scan = scan_cost(n, words, batch);
+  // Shorter substrings than log2(n) / 2 have buckets of more than sqrt(n) codes; longer ones than log2(n) + 1 leave
+  // bits out and gain nothing.
+  const double log_n = std::log2(static_cast<double>(std::max<std::size_t>(n, 16)));
+  const double bits = std::min(64, n_bits);
+  const int fewest = std::max(1, static_cast<int>(std::floor(bits / (log_n + 2))));
+  const int most = std::max(fewest, static_cast<int>(std::ceil(bits / (log_n / 2))));
+  Plan best;
+  for (int wanted = fewest; wanted <= most; ++wanted) {
+    const int parts = std::min(64, (wanted * 64 + static_cast<int>(bits) - 1) / static_cast<int>(bits));
+    std::vector<Substring> substrings = cut_into_substrings(n_bits, n, parts);
+    const Schedule schedule(substrings, n, words);
+    double cost = 0;
+    for (const int distance : distances) {
+      const std::size_t units = std::min(static_cast<std::size_t>(distance) + 1, schedule.size());
+      const double probing = schedule.cost_before(units);
+      cost += ns_per_query + std::min(probing, scan) + 1e-3 * probing;  // the last: who forces it gets the best, too
+    }
+    if (!distances.empty()) cost /= static_cast<double>(distances.size());
+    if (best.substrings.empty() || cost < best.query_cost) best = {std::move(substrings), cost};
+  }
+  return best;
+}
+
+std::vector<int> sample_distances(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt) {
+  constexpr std::size_t wanted = 32;
+  const std::size_t n = std::min(wanted, codes.size());
+  const std::size_t n_bytes = bytes_per_code(codes.n_bits());
+  std::vector<int> distances;
+  if (codes.size() < 2) return distances;
+  std::vector<std::uint8_t> queries(n * n_bytes);
+  for (std::size_t i = 0; i < n; ++i) codes.read(codes.size() * i / n, &queries[i * n_bytes]);
+  k = std::min(k + 1, codes.size());  // the row itself is the first
+  SearchOptions options;
+  options.threads = threads;
+  options.interrupt = interrupt;
+  const Neighbors found = top_k(codes, queries.data(), n, k, options);
+  for (std::size_t i = 0; i < n; ++i) distances.push_back(found.distances[i * k + k - 1]);
+  return distances;
 }
 
 }  // namespace simskip

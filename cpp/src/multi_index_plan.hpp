@@ -11,6 +11,7 @@
 
 #include "kernels/runs.hpp"
 #include "simskip/code_blocks.hpp"
+#include "simskip/interrupt.hpp"
 
 namespace simskip {
 
@@ -43,8 +44,8 @@ class Substring {
   std::array<std::uint64_t, 6> moves_{};
 };
 
-// Disjoint groups of at most log2(n) + 1 bits that together hold all n_bits.
-std::vector<Substring> cut_into_substrings(int n_bits, std::size_t n);
+// Disjoint groups of at most log2(n) + 1 bits, at least `parts` to a word of 64.
+std::vector<Substring> cut_into_substrings(int n_bits, std::size_t n, int parts);
 
 // The buckets of one table whose number differs from the query's in `weight` bits.
 struct Unit {
@@ -81,5 +82,18 @@ double build_cost(std::size_t n, std::size_t words, std::size_t n_substrings);
 // The smallest distance within which n uniformly random codes have at least k on average: nearly any real query has
 // its k nearest closer by. n_bits if there is none.
 int uniform_distance(std::size_t n, int n_bits, std::size_t k);
+
+// A cut and what a query costs with it on average.
+struct Plan {
+  std::vector<Substring> substrings;
+  double query_cost;
+};
+
+// The best cut for queries whose k-th neighbour is at these distances; those that cost more than a scan are scanned.
+Plan best_plan(std::size_t n, int n_bits, const std::vector<int>& distances);
+
+// Distances of the k-th neighbour (itself left out) of some rows, evenly spread: what queries like them will need.
+// A few scans' worth of time. Empty if there are fewer than two rows. Throws Interrupted, std::bad_alloc.
+std::vector<int> sample_distances(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt);
 
 }  // namespace simskip

@@ -57,8 +57,10 @@ class Slot {
     step_ = std::clamp<std::size_t>(1024 / (8 + per_bucket), 8, max_step);
   }
 
-  void start(std::size_t query, const std::uint64_t* words) {
+  // trial: what it may spend before its prospects are judged.
+  void start(std::size_t query, const std::uint64_t* words, double trial) {
     query_ = query;
+    trial_ = trial;
     words_ = words;
     for (std::size_t t = 0; t < own_.size(); ++t)
       own_[t] = index_.substrings[t].key(words[index_.substrings[t].word()]);
@@ -182,7 +184,7 @@ class Slot {
     const Schedule& schedule = index_.schedule;
     const double spent = probe_cost(static_cast<double>(buckets_), static_cast<double>(codes_looked_at_), index_.words);
     const double next = schedule[units_done_].cost;
-    if (spent + next <= task_.free_trial) return;
+    if (spent + next <= trial_) return;
     const int needed = std::min(static_cast<int>(found_.farthest()), task_.expected_farthest);
     const std::size_t units = std::min<std::size_t>(static_cast<std::size_t>(needed) + 1, schedule.size());
     const double planned = schedule.cost_before(units_done_);
@@ -208,6 +210,7 @@ class Slot {
   std::uint64_t pattern_ = 0;
   std::size_t units_done_ = 0;
   std::size_t codes_looked_at_ = 0, buckets_ = 0;
+  double trial_ = 0;
   bool busy_ = false, gave_up_ = false;
   std::size_t n_keys_ = 0, n_parts_ = 0;
   std::uint32_t keys_[max_step];
@@ -225,7 +228,7 @@ void probe(const MultiIndex::State& index, const CodeBlocks& codes, const std::u
   slots.reserve(std::min(n_slots, last - first));
   for (std::size_t s = 0; s < std::min(n_slots, last - first); ++s) slots.emplace_back(index, codes, task);
   std::vector<std::uint64_t> hits;
-  std::uint64_t n_codes = 0, n_buckets = 0, answered = 0;
+  std::uint64_t n_codes = 0, n_buckets = 0, answered = 0, given_up = 0;
   std::size_t next = first;
 
   const auto leave = [&](Slot& slot) {
@@ -233,6 +236,7 @@ void probe(const MultiIndex::State& index, const CodeBlocks& codes, const std::u
     n_buckets += slot.buckets();
     if (slot.gave_up()) {
       left.push_back(slot.query());
+      ++given_up;
     } else {
       slot.found().sorted(hits);
       done(slot.query(), hits);
@@ -242,7 +246,9 @@ void probe(const MultiIndex::State& index, const CodeBlocks& codes, const std::u
   // A query that is given up at once makes room for the one after it.
   const auto refill = [&](Slot& slot) {
     for (; next < last && !slot.busy(); ++next) {
-      slot.start(next, queries + next * index.words);
+      // The more of the queries before it gave up, the less this one may try.
+      const double hope = static_cast<double>(answered + 1) / static_cast<double>(answered + given_up + 1);
+      slot.start(next, queries + next * index.words, task.free_trial * hope);
       if (!slot.busy()) leave(slot);
     }
   };

@@ -2,8 +2,8 @@
 // (Norouzi, Punjani, Fleet, "Fast exact search in Hamming space with multi-index hashing", 2014.)
 //
 // The bits of a code are cut into m disjoint substrings, and for each there is a table of buckets: the rows by the
-// value of that substring. A query looks at the buckets whose number differs from its own substring in no bit, then
-// in one bit, and so on; which table goes next, is free.
+// value of that substring (a few bits may be in no substring). A query looks at the buckets whose number differs from
+// its own substring in no bit, then in one bit, and so on; which table goes next, is free.
 //
 // When it may stop. Let table i have been looked at up to radius r_i (-1: not yet), that is, at every bucket within r_i
 // bits of the query's. A code that was not seen differs from the query in at least r_i + 1 bits of each substring i,
@@ -13,11 +13,14 @@
 // the answer. Each radius of each table adds one to c, whichever it is, so the cheapest goes next (a table's own radii
 // in order); a table that was looked at whole ends the search, too.
 //
-// Nothing is to be set: substrings have at most log2(n) + 1 bits (a table has O(n) buckets). A query whose probing is
-// about to cost more than a scan leaves it and is answered by simskip::top_k. Answers are the same bytes in any case.
+// Nothing is to be set. Substrings have at most log2(n) + 1 bits (a table has O(n) buckets); how many there are is
+// chosen by a cost model from n, the bits and the distances of neighbours in a sample of the codes. A query whose
+// probing is about to cost more than a scan leaves it and is answered by simskip::top_k. Answers are the same bytes in
+// any case.
 //
-// Memory beside the codes, with m = number of substrings (about n_bits / log2(n), rounded up per 64 bits): codes of
-// at most 64 bits: 12 m bytes per code, of more bits: 4 m; and m tables of at most 4 * 2n bytes for their buckets.
+// Memory beside the codes, with m = number of substrings (about n_bits / log2(n), at most twice that and a word's
+// rounding): codes of at most 64 bits 12 m bytes per code, of more bits 4 m; and per table at most 4 * 2n bytes for
+// its buckets.
 // Building takes another 12 bytes per code for the time it takes.
 //
 // Immutable once built: any number of threads may search. It does not own the codes.
@@ -69,12 +72,11 @@ class MultiIndex {
   static double build_cost(std::size_t n, int n_bits);
   // Of scanning for one query of `n_queries`.
   static double scan_cost(std::size_t n, int n_bits, std::size_t n_queries);
-  // Of probing for a query: on codes like these (a sample of their rows is searched for), or the most that is to be
-  // expected of any (uniformly random) codes.
-  static double expected_query_cost(const CodeBlocks& codes, std::size_t k);
-  static double expected_query_cost(std::size_t n, int n_bits, std::size_t k);
-  // Whether a query is expected to take clearly less than a scan. True for few codes is not to be expected.
-  static bool worth_building(const CodeBlocks& codes, std::size_t k);
+  // Of a query for k rows of these codes, with an index: 32 of their rows are searched for by scanning, which tells
+  // how far neighbours are. Throws Interrupted, std::bad_alloc.
+  static double expected_query_cost(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt);
+  // Whether that is clearly less than a scan. Fast where there are so few codes that it cannot be.
+  static bool worth_building(const CodeBlocks& codes, std::size_t k, int threads, Interrupt* interrupt);
 
   struct State;  // the tables (cpp/src/multi_index_probe.hpp)
 
