@@ -367,7 +367,8 @@ TEST(HammingIndex, ScansPayForAnIndex) {
   // New codes are scanned beside it until they are many.
   index.add(few.bytes.data(), nullptr, 1);
   EXPECT_EQ(index.search(few.bytes.data(), 1, 1, {}).ids, Ids{static_cast<std::int64_t>(n)});
-  EXPECT_EQ(index.stats().by_scan.load(), by_scan);
+  EXPECT_EQ(index.sizes().segments, 2u);
+  EXPECT_GT(index.sizes().substrings, 0u);
 }
 
 TEST(HammingIndex, EachQueryHasAFilterOfItsOwn) {
