@@ -25,7 +25,8 @@ void use(HammingIndex& index) {
     // A forged code may have bits set past its last, and so be farther than any distance that is looked for.
     for (std::size_t i = 0; i < k; ++i)
       fuzz::require(found.ids[i] == no_id || index.contains(found.ids[i]), "found ids are the index's");
-    const std::vector<std::int64_t> where{ids.front(), ids.back()};
+    const std::vector<std::int64_t> ends{ids.front(), ids.back()};
+    const Filter where{ends.data(), nullptr, ends.size()};
     options.where = n > 1 ? &where : nullptr;
     index.search(query.data(), 1, 3, options);
     options.max_distance = index.n_bits() / 2;

@@ -113,13 +113,15 @@ TEST_F(Concurrency, FiltersRangesAndQuestionsBesideAWriter) {
   beside(
       [&] {
         IndexOptions options = one_thread();
-        for (const auto* where : {&few, &many}) {
-          options.where = where;
+        for (const auto* ids : {&few, &many}) {
+          const Filter where{ids->data(), nullptr, ids->size()};
+          options.where = &where;
           for (const std::int64_t id : search(options).ids) wrong += id >= static_cast<std::int64_t>(n_codes);
         }
+        options.where = nullptr;
         options.max_distance = 20;
         index.range_search(queries.bytes.data(), queries.n, options);
-        wrong += !index.contains(0) || index.size() < n_codes || index.nbytes() == 0 || index.next_id() < 700;
+        wrong += !index.contains(0) || index.size() < n_codes || index.sizes().nbytes() == 0 || index.next_id() < 700;
         const auto ids = index.ids();
         wrong += ids.size() < n_codes;
       },

@@ -1,7 +1,8 @@
 """What the golden files hold, and how they were made: ``python tests/golden/recipes.py`` writes the missing ones.
 
-A golden file is never written again: simskip reads every file it ever wrote. A new version of the format gets new
-files beside the old ones, named ``KIND-PARAMETERS-vVERSION.simskip``. Contents are made of SHAKE-128 of the file's
+A golden file is never written again: simskip reads every file it ever wrote. A new version of the format, or a new
+field in a header, gets new files beside the old ones, named ``KIND-PARAMETERS-vVERSION.simskip``; the old ones are then
+no longer what is written (``written=False``). Contents are made of SHAKE-128 of the file's
 name and of small dyadic fractions, so they do not depend on a random generator, a processor or a library.
 """
 
@@ -49,6 +50,7 @@ class Recipe:
     name: str
     make: Callable[[], Any]
     load: Callable[..., Any]
+    written: bool = True  # the same content is written to the same bytes today
 
     @property
     def path(self) -> Path:
@@ -56,12 +58,12 @@ class Recipe:
         return FOLDER / self.name
 
 
-def hamming(n: int, n_bits: int, ids: str) -> Recipe:
+def hamming(n: int, n_bits: int, ids: str, method: str = "auto") -> Recipe:
     """A Hamming index; "removed": the last two of its codes are gone, so their ids are not to be given again."""
-    name = f"hamming-{n}x{n_bits}-{ids}-v1.simskip"
+    name = f"hamming-{n}x{n_bits}-{ids}{'' if method == 'auto' else '-' + method}-v1.simskip"
 
     def make() -> simskip.HammingIndex:
-        index = simskip.HammingIndex(n_bits)
+        index = simskip.HammingIndex(n_bits, method)
         index.add(golden_codes(name, n, n_bits), golden_ids(n) if ids == "explicit" else None)
         if ids == "removed":
             index.remove([n - 2, n - 1])
@@ -70,28 +72,28 @@ def hamming(n: int, n_bits: int, ids: str) -> Recipe:
     return Recipe(name, make, simskip.HammingIndex.load)
 
 
-def vectors(n: int, dim: int, metric: str, ids: str) -> Recipe:
-    """A vector index."""
-    name = f"vectors-{n}x{dim}-{metric}-{ids}-v1.simskip"
+def vectors(n: int, dim: int, metric: str, ids: str, dtype: str = "") -> Recipe:
+    """A vector index; without a dtype as files were before they named it."""
+    name = f"vectors-{n}x{dim}-{metric}-{ids}{dtype and '-' + dtype}-v1.simskip"
 
     def make() -> simskip.VectorIndex:
-        index = simskip.VectorIndex(dim, metric)
+        index = simskip.VectorIndex(dim, metric, dtype=dtype or "float32")
         index.add(golden_vectors(name, n, dim), golden_ids(n) if ids == "explicit" else None)
         return index
 
-    return Recipe(name, make, simskip.VectorIndex.load)
+    return Recipe(name, make, simskip.VectorIndex.load, written=bool(dtype))
 
 
-def similarity(n: int, metric: str, ids: str) -> Recipe:
-    """A similarity index of 12 bits over 6 floats; its hasher is a golden file too."""
-    name = f"similarity-{n}x12-{metric}-{ids}-v1.simskip"
+def similarity(n: int, metric: str, ids: str, dtype: str = "") -> Recipe:
+    """A similarity index of 12 bits over 6 floats; its hasher is a golden file too. The dtype is as for vectors."""
+    name = f"similarity-{n}x12-{metric}-{ids}{dtype and '-' + dtype}-v1.simskip"
 
     def make() -> simskip.SimilarityIndex:
-        index = simskip.SimilarityIndex(simskip.load_hasher(HASHER), metric)
+        index = simskip.SimilarityIndex(simskip.load_hasher(HASHER), metric, dtype=dtype or "float32")
         index.add(golden_vectors(name, n, index.dim), golden_ids(n) if ids == "explicit" else None)
         return index
 
-    return Recipe(name, make, simskip.SimilarityIndex.load)
+    return Recipe(name, make, simskip.SimilarityIndex.load, written=bool(dtype))
 
 
 RECIPES = [
@@ -100,12 +102,20 @@ RECIPES = [
     hamming(70, 64, "explicit"),
     hamming(20, 300, "explicit"),
     hamming(20, 13, "removed"),
+    hamming(20, 64, "explicit", "scan"),
+    hamming(20, 64, "explicit", "multi-index"),
     vectors(0, 3, "l2", "implicit"),
     vectors(20, 5, "cosine", "implicit"),
     vectors(20, 5, "l2", "explicit"),
     vectors(20, 5, "dot", "explicit"),
+    vectors(0, 3, "l2", "implicit", "float32"),
+    vectors(20, 5, "cosine", "implicit", "float32"),
+    vectors(20, 5, "dot", "explicit", "float32"),
+    vectors(20, 5, "l2", "explicit", "float16"),
     similarity(20, "cosine", "implicit"),
     similarity(20, "l2", "explicit"),
+    similarity(20, "cosine", "implicit", "float32"),
+    similarity(20, "l2", "explicit", "float16"),
 ]
 
 
