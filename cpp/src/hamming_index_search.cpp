@@ -1,8 +1,10 @@
 // The searches of a HammingIndex, and the multi-indexes that they build.
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 #include "segment_search.hpp"
 #include "simskip/asymmetric.hpp"
@@ -64,7 +66,12 @@ auto search_codes(const CodeBlocks& codes, const Segment* segment, const Segment
 // A segment is sealed under the lock and then held and read without it; one that is merged away meanwhile gets its
 // index for nothing.
 void HammingIndex::build(int threads, Interrupt* interrupt) const {
-  const std::lock_guard alone(building_);
+  std::unique_lock alone(building_, std::try_to_lock);
+  while (!alone) {  // somebody else builds, perhaps for seconds
+    if (interrupt && interrupt->check()) throw Interrupted();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    alone.try_lock();
+  }
   std::vector<std::shared_ptr<Segment>> due;
   {
     const auto lock = reading();
@@ -166,6 +173,10 @@ Neighbors HammingIndex::knn_graph(std::size_t k, const IndexOptions& options) co
   require_codes(segments_);
   const std::size_t n = segments_.size(), n_bytes = bytes_per_code(n_bits());
   Neighbors graph{std::vector<std::int32_t>(n * k, no_distance), std::vector<std::int64_t>(n * k, no_id)};
+  // Each pair's distance is computed twice, once for either row, by the same batch searches as any. Distances are 2.3 of
+  // the 7.2 us that a row of 100,000 (64 bits, k = 25) takes and two thirds of those of a million, so that halving them
+  // could save a sixth to a third where rows are scanned; but the kernels know thresholds of queries only, and one that
+  // serves a query and all rows of a tile is the largest of theirs, which lets through much that is dropped again.
   // A row's nearest k + 1 with itself, if it is among them (it is not if more than k equal it and have lower ids).
   const std::size_t wanted = std::min(k + 1, n);
   IndexOptions all;
