@@ -173,10 +173,10 @@ Neighbors HammingIndex::knn_graph(std::size_t k, const IndexOptions& options) co
   require_codes(segments_);
   const std::size_t n = segments_.size(), n_bytes = bytes_per_code(n_bits());
   Neighbors graph{std::vector<std::int32_t>(n * k, no_distance), std::vector<std::int64_t>(n * k, no_id)};
-  // Each pair's distance is computed twice, once for either row, by the same batch searches as any. Distances are 2.3 of
-  // the 7.2 us that a row of 100,000 (64 bits, k = 25) takes and two thirds of those of a million, so that halving them
-  // could save a sixth to a third where rows are scanned; but the kernels know thresholds of queries only, and one that
-  // serves a query and all rows of a tile is the largest of theirs, which lets through much that is dropped again.
+  // Each pair's distance is computed twice, once for either row, by the same batch searches as any. Distances are 2.3
+  // of the 7.2 us that a row of 100,000 (64 bits, k = 25) takes and two thirds of those of a million, so that halving
+  // them could save a sixth to a third where rows are scanned; but the kernels know thresholds of queries only, and one
+  // that serves a query and all rows of a tile is the largest of theirs, which lets through much that is dropped again.
   // A row's nearest k + 1 with itself, if it is among them (it is not if more than k equal it and have lower ids).
   const std::size_t wanted = std::min(k + 1, n);
   IndexOptions all;
