@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <thread>
@@ -290,6 +292,240 @@ TEST(HammingIndex, SearchesSeeTheStateBeforeOrAfterAChange) {
   EXPECT_EQ(torn.load(), 0);
   EXPECT_GT(seen_with.load(), 0);
   EXPECT_GT(seen_without.load(), 0);
+}
+
+// Segments of several kinds: indexed, with tombstones, small and new.
+std::unique_ptr<HammingIndex> with_history(const PackedCodes& codes, const Ids& ids, Method method) {
+  auto index = std::make_unique<HammingIndex>(codes.n_bits, 0, method);
+  const std::size_t half = codes.n / 2;
+  const PackedCodes other = make_codes(Kind::random, codes.n_bits, codes.n, 99);
+  index->add(other.bytes.data(), ids.data(), half);
+  if (method != Method::scan) index->build(1, nullptr);
+  index->upsert(codes.bytes.data(), ids.data(), half);
+  index->add(codes.row(half), ids.data() + half, codes.n - half);
+  return index;
+}
+
+TEST(HammingIndex, EveryMethodAndHistoryGivesTheSame) {
+  const std::size_t n = 5000;
+  const PackedCodes codes = make_codes(Kind::clustered, 64, n, 1), queries = make_codes(Kind::clustered, 64, 40, 2);
+  Ids ids;
+  for (std::size_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int64_t>(i * 7919 % 5003) * 3);
+  const auto plain = with_history(codes, ids, Method::scan);
+  IndexOptions near;
+  near.max_distance = 3;
+  const Neighbors expected = plain->search(queries.bytes.data(), queries.n, 20, {});
+  const Range expected_range = plain->range_search(queries.bytes.data(), queries.n, near);
+  const Neighbors expected_graph = plain->knn_graph(3, {});
+  const HammingIndex::Groups expected_groups = plain->duplicates(near);
+  EXPECT_EQ(plain->stats().by_index.load(), 0u);
+  for (const Method method : {Method::automatic, Method::multi_index}) {
+    const auto index = with_history(codes, ids, method);
+    if (method == Method::automatic) index->build(2, nullptr);
+    const Neighbors found = index->search(queries.bytes.data(), queries.n, 20, {});
+    EXPECT_EQ(found.ids, expected.ids);
+    EXPECT_EQ(found.distances, expected.distances);
+    const Range range = index->range_search(queries.bytes.data(), queries.n, near);
+    EXPECT_EQ(range.limits, expected_range.limits);
+    EXPECT_EQ(range.ids, expected_range.ids);
+    EXPECT_EQ(range.distances, expected_range.distances);
+    EXPECT_EQ(index->knn_graph(3, {}).ids, expected_graph.ids);
+    EXPECT_EQ(index->duplicates(near).ids, expected_groups.ids);
+    EXPECT_EQ(index->duplicates(near).limits, expected_groups.limits);
+    EXPECT_GT(index->sizes().substrings, 0u);
+    EXPECT_GT(index->sizes().multi_index, 0u);
+    EXPECT_TRUE(method == Method::automatic || index->stats().by_index.load() > 0);
+  }
+}
+
+// An index of its own accord: not for few codes or few queries, but once scans have cost as much.
+TEST(HammingIndex, ScansPayForAnIndex) {
+  const std::size_t n = 1 << 20;
+  PackedCodes codes = make_codes(Kind::random, 64, 2000, 3);
+  const PackedCodes few = make_codes(Kind::random, 64, 1, 4), queries = make_codes(Kind::random, 64, 100, 4);
+  HammingIndex index(64), never(64, 0, Method::scan);
+  // Clusters, for which probing pays.
+  codes.bytes.resize(n * 8);
+  for (std::size_t i = 2000; i < n; ++i) {
+    std::copy_n(codes.row(i % 2000), 8, codes.row(i));
+    codes.flip(i, static_cast<int>(i / 2000 % 64));
+  }
+  index.add(codes.bytes.data(), nullptr, n);
+  never.add(codes.bytes.data(), nullptr, n);
+  index.search(codes.row(7), 1, 10, {});
+  EXPECT_EQ(index.sizes().multi_index, 0u);
+  int rounds = 0;
+  while (index.sizes().multi_index == 0 && ++rounds < 300) index.search(codes.row(0), 100, 10, {});
+  EXPECT_GT(rounds, 1);
+  EXPECT_LT(rounds, 300);
+  never.search(codes.row(0), 100, 10, {});
+  EXPECT_EQ(never.sizes().multi_index, 0u);
+  const auto by_scan = index.stats().by_scan.load();
+  const Neighbors found = index.search(codes.row(0), 100, 10, {}), expected = never.search(codes.row(0), 100, 10, {});
+  EXPECT_EQ(found.ids, expected.ids);
+  EXPECT_EQ(index.stats().by_scan.load(), by_scan);
+  // New codes are scanned beside it until they are many.
+  index.add(few.bytes.data(), nullptr, 1);
+  EXPECT_EQ(index.search(few.bytes.data(), 1, 1, {}).ids, Ids{static_cast<std::int64_t>(n)});
+  EXPECT_EQ(index.sizes().segments, 2u);
+  EXPECT_GT(index.sizes().substrings, 0u);
+}
+
+TEST(HammingIndex, EachQueryHasAFilterOfItsOwn) {
+  const std::size_t n = 900, n_queries = 60;
+  const PackedCodes codes = make_codes(Kind::clustered, 48, n, 2), queries = make_codes(Kind::clustered, 48, 60, 3);
+  Ids ids;
+  for (std::size_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int64_t>(i * 7) % 907);
+  const auto index = with_history(codes, ids, Method::automatic);
+  // Few filters are searched one after the other, many side by side.
+  for (const std::size_t n_filters : {std::size_t{2}, std::size_t{30}}) {
+    std::vector<Ids> lists(n_filters);
+    std::vector<std::unique_ptr<bool[]>> masks;
+    QueryFilters each;
+    const Ids present = index->ids();
+    for (std::size_t f = 0; f < n_filters; ++f) {
+      masks.push_back(std::make_unique<bool[]>(n));
+      for (std::size_t i = 0; i < n; ++i) {
+        masks[f][i] = present[i] % static_cast<std::int64_t>(f + 1) == 0;
+        if (masks[f][i]) lists[f].push_back(present[i]);
+      }
+      if (f % 2)
+        each.filters.push_back({nullptr, masks[f].get(), n});
+      else
+        each.filters.push_back({lists[f].data(), nullptr, lists[f].size()});
+    }
+    for (std::size_t q = 0; q < n_queries; ++q)
+      each.of_query.push_back(static_cast<std::int32_t>(q % (n_filters + 1)) - 1);
+    IndexOptions options;
+    options.each = &each;
+    options.threads = 3;
+    Interrupt interrupt([] { return false; });
+    options.interrupt = &interrupt;
+    const Neighbors found = index->search(queries.bytes.data(), n_queries, 15, options);
+    const std::vector<float> outputs(48 * n_queries, 0.5f);
+    const FloatNeighbors weighted = index->search_asymmetric(outputs.data(), n_queries, 15, options);
+    options.max_distance = 10;
+    const Range range = index->range_search(queries.bytes.data(), n_queries, options);
+    for (std::size_t q = 0; q < n_queries; ++q) {
+      IndexOptions own;
+      if (each.of_query[q] >= 0) own.where = &each.filters[static_cast<std::size_t>(each.of_query[q])];
+      const auto part = [&](const auto& values) {
+        return std::vector(values.begin() + static_cast<std::ptrdiff_t>(q * 15),
+                           values.begin() + static_cast<std::ptrdiff_t>(q * 15 + 15));
+      };
+      const Neighbors expected = index->search(queries.row(q), 1, 15, own);
+      ASSERT_EQ(part(found.ids), expected.ids);
+      ASSERT_EQ(part(found.distances), expected.distances);
+      ASSERT_EQ(part(weighted.ids), index->search_asymmetric(outputs.data(), 1, 15, own).ids);
+      own.max_distance = 10;
+      const Range alone = index->range_search(queries.row(q), 1, own);
+      ASSERT_EQ(Ids(range.ids.begin() + range.limits[q], range.ids.begin() + range.limits[q + 1]), alone.ids);
+    }
+    QueryFilters unknown = each;
+    const Ids none = {5000};
+    unknown.filters[0] = {none.data(), nullptr, 1};
+    options.each = &unknown;
+    EXPECT_THROW(index->search(queries.bytes.data(), n_queries, 1, options), std::invalid_argument);
+  }
+}
+
+TEST(HammingIndex, InterruptedWorkLeavesItAsItWas) {
+  const std::size_t n = 3000;
+  const PackedCodes codes = make_codes(Kind::random, 64, n, 5);
+  HammingIndex index(64, 0, Method::multi_index);
+  index.add(codes.bytes.data(), nullptr, n);
+  // Asked before the work begins: the first look at it stops.
+  Interrupt interrupt([] { return true; });
+  while (!interrupt.check()) std::this_thread::yield();
+  IndexOptions options;
+  options.interrupt = &interrupt;
+  EXPECT_THROW(index.build(1, &interrupt), Interrupted);
+  EXPECT_EQ(index.sizes().multi_index, 0u);
+  EXPECT_THROW(index.search(codes.row(0), 1, 1, options), Interrupted);
+  EXPECT_THROW(index.knn_graph(1, options), Interrupted);
+  options.max_distance = 3;
+  EXPECT_THROW(index.duplicates(options), Interrupted);
+  EXPECT_EQ(index.search(codes.row(9), 1, 1, {}).ids, Ids{9});
+}
+
+TEST(HammingIndex, MethodIsKeptInTheFile) {
+  const std::string path = temporary("method");
+  for (const Method method : {Method::automatic, Method::scan, Method::multi_index}) {
+    HammingIndex(8, 3, method).save(path);
+    const auto loaded = HammingIndex::load(path, false);
+    EXPECT_EQ(loaded->method(), method);
+    EXPECT_EQ(loaded->next_id(), 3);
+  }
+  const std::vector<std::int64_t> header = {8, 0, 0};
+  for (const std::vector<std::int64_t>& value : {Ids{}, Ids{-1}, Ids{3}, Ids{1, 1}}) {
+    write_sections(path, "hamming",
+                   {{"header", header.data(), 24},
+                    {"codes", nullptr, 0},
+                    {"ids", nullptr, 0},
+                    {"method", value.data(), value.size() * 8}});
+    EXPECT_THROW(HammingIndex::load(path, false), FormatError) << value.size();
+  }
+  std::filesystem::remove(path);
+}
+
+// The same codes under the same ids make the same file, whatever happened before.
+TEST(HammingIndex, FilesDoNotTellTheHistory) {
+  const std::string one = temporary("one"), two = temporary("two");
+  for (const std::size_t n : {0, 1, 70, 3000}) {
+    const PackedCodes codes = make_codes(Kind::random, 70, n, 6);
+    Ids ids;
+    for (std::size_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int64_t>((i * 7919) % 6007));
+    const auto changed = with_history(codes, ids, Method::automatic);
+    HammingIndex fresh(70);
+    fresh.add(codes.bytes.data(), ids.data(), n);
+    changed->save(one);
+    fresh.save(two);
+    std::ifstream first(one, std::ios::binary), second(two, std::ios::binary);
+    const std::string a{std::istreambuf_iterator<char>(first), {}}, b{std::istreambuf_iterator<char>(second), {}};
+    EXPECT_EQ(a, b) << n;
+  }
+  std::filesystem::remove(one);
+  std::filesystem::remove(two);
+}
+
+// Changes, builds and searches at once: a search finds what is always there, and its own order of things.
+TEST(HammingIndex, BuildsBesideChangesAndSearches) {
+  const std::size_t n = 4000;
+  const PackedCodes codes = make_codes(Kind::random, 64, n, 7), extra = make_codes(Kind::random, 64, n, 8);
+  HammingIndex index(64, 0, Method::multi_index);
+  Ids kept, passing;
+  for (std::size_t i = 0; i < n; ++i) {
+    kept.push_back(static_cast<std::int64_t>(2 * i));
+    passing.push_back(static_cast<std::int64_t>(2 * i + 1));
+  }
+  index.add(codes.bytes.data(), kept.data(), n);
+  std::atomic<bool> stop{false};
+  std::atomic<int> wrong{0}, searches{0};
+  std::vector<std::thread> others;
+  for (std::size_t t = 0; t < 2; ++t)
+    others.emplace_back([&, t] {
+      IndexOptions options;
+      options.threads = 1;
+      for (std::size_t i = t; !stop.load(); i = (i + 17) % n, ++searches) {
+        const Neighbors found = index.search(codes.row(i), 1, 3, options);
+        if (found.distances[0] != 0 || found.ids[0] != kept[i]) ++wrong;
+      }
+    });
+  others.emplace_back([&] {
+    while (!stop.load()) index.build(1, nullptr);
+  });
+  for (int round = 0; round < 60 || (searches.load() < 100 && round < 100000); ++round) {
+    const std::size_t first = static_cast<std::size_t>(round) * 61 % (n - 700), m = 1 + first % 700;
+    index.add(extra.row(first), &passing[first], m);
+    index.upsert(codes.row(first), &kept[first], m);
+    index.remove(&passing[first], m);
+  }
+  stop = true;
+  for (auto& other : others) other.join();
+  EXPECT_EQ(wrong.load(), 0);
+  EXPECT_GE(searches.load(), 100);
+  EXPECT_EQ(index.ids(), kept);
+  EXPECT_EQ(index.codes(nullptr, 0), codes.bytes);
 }
 
 }  // namespace

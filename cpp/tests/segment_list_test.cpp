@@ -3,15 +3,47 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 
 #include "oracle.hpp"
 
+namespace {
+
+thread_local int allocations_left = 0;  // the one after the last of them fails; 0: none does
+
+void* allocate(std::size_t size) {
+  if (allocations_left > 0 && --allocations_left == 0) throw std::bad_alloc();
+  if (void* memory = std::malloc(size ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+// For the whole program, but only FailingAllocation makes a difference.
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
 namespace simskip::testing {
 namespace {
+
+// While it lives, this thread's nth allocation by `new` fails.
+class FailingAllocation {
+ public:
+  explicit FailingAllocation(int nth) { allocations_left = nth; }
+  ~FailingAllocation() { allocations_left = 0; }
+  FailingAllocation(const FailingAllocation&) = delete;
+  bool reached() const { return allocations_left == 0; }
+};
 
 using Ids = std::vector<std::int64_t>;
 using Model = std::map<std::int64_t, std::vector<std::uint8_t>>;
@@ -163,6 +195,52 @@ TEST(SegmentList, SealedSegmentsAreNotWrittenTo) {
   }
   EXPECT_EQ(sealed->dead(), 300u);
   EXPECT_EQ(list.size(), n + 300);
+}
+
+// Whichever allocation fails, the change happened whole or not at all.
+TEST(SegmentList, ChangesWithoutMemoryChangeNothing) {
+  const std::size_t n = 700;
+  const PackedCodes codes = make_codes(Kind::random, 64, 2 * n, 1);
+  Ids first(n), mixed;
+  std::iota(first.begin(), first.end(), 100);
+  for (std::int64_t id = 60; id < 140; ++id) mixed.push_back(id);
+  const Ids few(first.begin() + 50, first.begin() + 300), below = {3, 1, 2};
+  using Change = std::function<void(SegmentList&)>;
+  const std::vector<Change> changes = {
+      [&](SegmentList& list) { list.add(codes.row(n), below.data(), below.size()); },
+      [&](SegmentList& list) { list.upsert(codes.row(n), mixed.data(), mixed.size()); },
+      [&](SegmentList& list) { list.remove(few.data(), few.size()); },
+  };
+  for (const bool sealed : {false, true})
+    for (const Change& change : changes) {
+      int failures = 0;
+      for (int allocation = 1;; ++allocation) {
+        SegmentList list(64);
+        list.add(codes.bytes.data(), first.data(), n);
+        if (sealed) list.segments()[0]->seal();
+        const Model before = content(list);
+        bool failed = false;
+        {
+          const FailingAllocation failing(allocation);
+          try {
+            change(list);
+          } catch (const std::bad_alloc&) {
+            failed = true;
+          }
+          if (!failed && !failing.reached()) break;
+        }
+        failures += failed;
+        std::size_t live = 0;
+        for (const auto& segment : list.segments()) live += segment->live();
+        EXPECT_EQ(live, list.size());
+        if (failed) {
+          EXPECT_EQ(content(list), before) << allocation;
+        } else {  // it was one that could be done without
+          EXPECT_NE(content(list), before) << allocation;
+        }
+      }
+      EXPECT_GT(failures, 0);
+    }
 }
 
 }  // namespace

@@ -139,6 +139,8 @@ def unique_ids(value: Any, name: str, n: int | None = None) -> npt.NDArray[np.in
     array = np.ascontiguousarray(array, dtype=np.int64)
     if array.size and array.min() < 0:
         raise ValueError(f"{name} must be non-negative, got {array.min()}")
+    if len(array) < 2:  # the sort below takes longer than adding or removing one
+        return array
     values, counts = np.unique(array, return_counts=True)
     if len(values) != len(array):
         raise ValueError(f"{name} must be distinct, got {values[counts > 1][0]} more than once")

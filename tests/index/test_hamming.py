@@ -103,6 +103,83 @@ def test_filters_mean_the_same_and_k_means_k():
     assert (found[1] == -1).all()
 
 
+def test_filters_for_each_query():
+    codes = clustered_codes(2000, 64, 3)
+    index = simskip.HammingIndex(64)
+    index.add(codes, np.arange(2000) * 2)
+    outputs = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
+    ids, calls = index.ids, []
+
+    def thirds(block):
+        calls.append(len(block))
+        return block % 3 == 0
+
+    each = [None, thirds, ids[:50], ids % 5 == 0, [4, 2], thirds]
+    found = index.search(codes[:6], 40, where=each)
+    floats = index.search_asymmetric(outputs, 40, where=each)
+    limits, distances, near = index.range_search(codes[:6], 30, where=tuple(each))
+    assert calls == [2000] * 3  # once a search, though two queries have it
+    for q, own in enumerate(each):
+        one = slice(q, q + 1)
+        assert_same((found[0][one], found[1][one]), index.search(codes[one], 40, where=own))
+        assert_same((floats[0][one], floats[1][one]), index.search_asymmetric(outputs[one], 40, where=own))
+        part = slice(limits[q], limits[q + 1])
+        assert_same((distances[part], near[part]), index.range_search(codes[one], 30, where=own)[1:])
+    for where, message in [
+        (each[:5], "where must hold one filter for each of the 6 queries, got 5"),
+        ([None] * 5 + [[1]], "id 1 is not in the index"),
+        ([None] * 5 + [[2, 2]], r"where\[5\] must be distinct"),
+        ([None] * 5 + [np.ones(3, bool)], "where must be a boolean mask of 2000 entries, got 3"),
+        ([None] * 5 + [lambda ids: ids], r"where\[5\]\(ids\) must be a boolean mask of 2000 entries, got int64"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            index.search(codes[:6], 3, where=where)
+
+
+def test_a_callable_sees_bounded_blocks_of_ids():
+    index, seen = simskip.HammingIndex(8), []
+    index.add(random_codes(150_000, 8, 0), np.arange(150_000) * 3)
+    index.remove([3, 6])
+
+    def odd(ids):
+        seen.append(ids)
+        return ids % 2 == 1
+
+    assert (index.search(random_codes(1, 8, 1), 50, where=odd)[1] % 2 == 1).all()
+    assert max(map(len, seen)) == 65_536
+    np.testing.assert_array_equal(np.concatenate(seen), index.ids)
+
+
+def test_an_index_is_built_when_asked_and_when_scans_have_paid():
+    index = simskip.HammingIndex(64, method="multi-index")
+    index.add(clustered_codes(3000, 64, 0))
+    assert index.stats()["substrings"] == index.stats()["nbytes_multi_index"] == 0
+    index.search(clustered_codes(5, 64, 0), 3)
+    stats = index.stats()
+    assert stats["queries"] == stats["queries_by_multi_index"] == 5
+    assert stats["codes_seen_per_query"] > 0
+    assert stats["buckets_probed"] > 0
+    assert index.nbytes == stats["nbytes_codes"] + stats["nbytes_ids"] + stats["nbytes_multi_index"]
+    auto = simskip.HammingIndex(64)
+    auto.add(clustered_codes(3000, 64, 0))
+    for _ in range(50):
+        auto.search(clustered_codes(100, 64, 0), 3)
+    assert auto.stats()["substrings"] == 0  # never for so few codes ...
+    auto.build()
+    assert auto.stats()["substrings"] > 0  # ... but when told to
+    with pytest.raises(ValueError, match="method must be 'auto' or 'multi-index'"):
+        simskip.HammingIndex(64, method="scan").build()
+
+
+@pytest.mark.parametrize("method", ["auto", "scan", "multi-index"])
+def test_the_method_is_saved_and_pickled(tmp_path, method):
+    index = simskip.HammingIndex(8, method=method)
+    index.add(random_codes(9, 8, 0))
+    index.save(tmp_path / "a")
+    assert simskip.HammingIndex.load(tmp_path / "a").method == method
+    assert pickle.loads(pickle.dumps(index)).method == method
+
+
 def test_no_queries():
     index = simskip.HammingIndex(9)
     index.add(random_codes(5, 9, 0))

@@ -132,7 +132,6 @@ class HammingIndex {
     return std::unique_lock(mutex_);
   }
   void build_due(std::size_t n_queries, std::size_t k, const IndexOptions& options) const;
-  void build(const std::vector<std::shared_ptr<Segment>>& segments, int threads, Interrupt* interrupt) const;
   Neighbors search_locked(const std::uint8_t* queries, std::size_t n_queries, std::size_t k,
                           const IndexOptions& options) const;
 

@@ -53,6 +53,8 @@ class Segment {
 
   bool sealed() const { return sealed_.load(); }
   void seal() const { sealed_.store(true); }
+  // By whoever sealed it, while there is no writer: its codes are not read without a lock any more.
+  void unseal() const { sealed_.store(size() > 0 && !codes_.owned()); }
 
   // The index of a sealed segment's rows, dead ones too, or null.
   std::shared_ptr<const MultiIndex> index() const { return std::atomic_load(&index_); }

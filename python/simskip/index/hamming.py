@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import _core
 from ..codes import Codes, require_codes
-from ..validation import bit_count, choice, positive_int, thread_count, unique_ids
+from ..validation import bit_count, choice, matrix, positive_int, thread_count, unique_ids
 from .ids import FILTER_BLOCK, IdArray, WhereEach, calls_back, is_for_each_query, resolved, resolved_for_each
 from .locks import ReadWriteLock
 
@@ -187,6 +187,52 @@ class HammingIndex:
         n_threads = thread_count(threads)
         with self._filtering(where, len(codes)) as allowed:
             return self._native.search(data, k, allowed, farthest, n_threads)
+
+    def search_asymmetric(
+        self, outputs: npt.ArrayLike, k: int = 25, where: WhereEach = None, threads: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], IdArray]:
+        """The k nearest codes of queries that are real outputs of a hasher rather than their signs.
+
+        The distance of a code is the sum of ``|output|`` over the bits in which it differs from ``output > 0``: unsure
+        bits weigh little [1]_.
+
+        Parameters
+        ----------
+        outputs : (q, n_bits) array
+            Finite; for example ``hasher.project(X)``.
+        k, where, threads
+            As for ``search``.
+
+        Returns
+        -------
+        distances : (q, k) float32
+            Of empty slots: +inf.
+        ids : (q, k) int64
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, NaN or infinity, ``k < 1``, an unknown id in ``where``, an empty index.
+
+        References
+        ----------
+        .. [1] A. Gordo, F. Perronnin, Y. Gong, S. Lazebnik, "Asymmetric distances for binary embeddings", IEEE
+           Transactions on Pattern Analysis and Machine Intelligence 36 (2014).
+
+        Examples
+        --------
+        >>> import numpy as np, simskip
+        >>> index = simskip.HammingIndex(2)
+        >>> index.add(simskip.pack(np.array([[0, 1], [1, 0]])))
+        >>> distances, ids = index.search_asymmetric([[3.0, 0.5]], k=2)
+        >>> distances.tolist(), ids.tolist()
+        ([[0.5, 3.0]], [[1, 0]])
+        """
+        queries = matrix(outputs, "outputs", dim=self.n_bits, min_rows=0)
+        k = positive_int(k, "k", maximum=2**31 - 1)
+        n_threads = thread_count(threads)
+        with self._filtering(where, len(queries)) as allowed:
+            return self._native.search_asymmetric(queries, k, allowed, n_threads)
 
     def range_search(
         self, codes: Codes, radius: int, where: WhereEach = None, threads: int | None = None
