@@ -33,7 +33,7 @@ struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
-  // The same, faster for many queries (see sliced.hpp); from about 16 on it pays.
+  // The same, faster for many queries of at most 4 words (see sliced.hpp); from about 16 on it pays.
   void (*scan_many)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
   // Sums in double over 16 interleaved partial sums, always added up in the same order: every instruction set
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
