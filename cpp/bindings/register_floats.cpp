@@ -4,6 +4,8 @@
 #include <limits>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
+#include <variant>
 
 #include "arrays.hpp"
 #include "interruptible.hpp"
@@ -24,12 +26,24 @@ Metric metric_named(const std::string& name) {
   throw py::value_error("metric must be 'cosine', 'l2' or 'dot', got '" + name + "'");
 }
 
-Vectors view(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms) {
-  require_shape(rows, "rows", -1, -1);
-  if (ids) require_length(*ids, "ids", rows.shape(0));
-  require_length(norms, "norms", rows.shape(0));
-  return {rows.data(), static_cast<std::size_t>(rows.shape(0)), static_cast<std::size_t>(rows.shape(1)),
-          ids ? ids->data() : nullptr, norms.data()};
+// Stored vectors: float32, or the bits of float16.
+using Stored = std::variant<Floats, Array<std::uint16_t>>;
+
+Vectors view(const Stored& stored, const std::optional<Ids>& ids, const Doubles& norms) {
+  return std::visit(
+      [&](const auto& rows) {
+        require_shape(rows, "rows", -1, -1);
+        if (ids) require_length(*ids, "ids", rows.shape(0));
+        require_length(norms, "norms", rows.shape(0));
+        Vectors vectors{nullptr, static_cast<std::size_t>(rows.shape(0)), static_cast<std::size_t>(rows.shape(1)),
+                        ids ? ids->data() : nullptr, norms.data()};
+        if constexpr (std::is_same_v<decltype(rows.data()), const float*>)
+          vectors.rows = rows.data();
+        else
+          vectors.halves = rows.data();
+        return vectors;
+      },
+      stored);
 }
 
 // Owns a reference to the query array that FloatTopK points into.
@@ -64,10 +78,11 @@ class Search {
     top_k_.add(data, n, row_data, first_row, norm_data);
   }
 
-  py::tuple finish(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
+  py::tuple finish(const Stored& rows, const std::optional<Ids>& ids, const Doubles& norms) const {
     const Vectors vectors = view(rows, ids, norms);
-    if (rows.shape(1) != queries_.shape(1)) throw py::value_error("rows and queries differ in width");
-    if (last_row_ >= rows.shape(0)) throw py::value_error("rows that were added are not there");
+    if (vectors.dim != static_cast<std::size_t>(queries_.shape(1)))
+      throw py::value_error("rows and queries differ in width");
+    if (last_row_ >= static_cast<std::int64_t>(vectors.n)) throw py::value_error("rows that were added are not there");
     FloatNeighbors found = interruptible([&](Interrupt& interrupt) { return top_k_.finish(vectors, &interrupt); });
     return to_tuple(std::move(found), n_queries_, k_);
   }
@@ -85,15 +100,16 @@ class Search {
   FloatTopK top_k_;
 };
 
-py::tuple rerank_rows(const Floats& rows, const std::optional<Ids>& ids, const Doubles& norms, const Floats& queries,
+py::tuple rerank_rows(const Stored& rows, const std::optional<Ids>& ids, const Doubles& norms, const Floats& queries,
                       const Ids& candidates, py::ssize_t k, const std::string& metric, int threads) {
   require_k(k);
   const Vectors vectors = view(rows, ids, norms);
-  require_shape(queries, "queries", -1, rows.shape(1));
+  require_shape(queries, "queries", -1, static_cast<py::ssize_t>(vectors.dim));
   require_shape(candidates, "candidates", queries.shape(0), -1);
   const std::int64_t* candidate_data = candidates.data();
   for (py::ssize_t i = 0; i < candidates.size(); ++i)
-    if (candidate_data[i] >= rows.shape(0)) throw py::value_error("candidates name rows that are not there");
+    if (candidate_data[i] >= static_cast<std::int64_t>(vectors.n))
+      throw py::value_error("candidates name rows that are not there");
   const auto n = static_cast<std::size_t>(queries.shape(0));
   const auto n_candidates = static_cast<std::size_t>(candidates.shape(1));
   const float* query_data = queries.data();

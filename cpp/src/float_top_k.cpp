@@ -1,6 +1,7 @@
 #include "simskip/float_top_k.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -31,10 +32,33 @@ struct Hit {
   bool operator<(const Hit& other) const { return value < other.value || (value == other.value && id < other.id); }
 };
 
+// Rows of Vectors as floats. One per thread.
+class RowReader {
+ public:
+  explicit RowReader(const Vectors& vectors) : vectors_(vectors), widened_(vectors.halves ? vectors.dim : 0) {}
+
+  // Valid until the next call.
+  const float* operator()(std::int64_t row) {
+    const std::size_t first = static_cast<std::size_t>(row) * vectors_.dim;
+    if (!vectors_.halves) return vectors_.rows + first;
+    if (row != last_) {
+      for (std::size_t i = 0; i < vectors_.dim; ++i) widened_[i] = widened(vectors_.halves[first + i]);
+      last_ = row;
+    }
+    return widened_.data();
+  }
+
+ private:
+  const Vectors& vectors_;
+  std::vector<float> widened_;
+  std::int64_t last_ = -1;
+};
+
 // The value that decides: computed in double, rounded to float once. Adding 0 turns -0 into 0.
-float exact_value(const Vectors& vectors, std::int64_t row, const float* query, double query_norm, Metric metric) {
+float exact_value(const Vectors& vectors, RowReader& read, std::int64_t row, const float* query, double query_norm,
+                  Metric metric) {
   const kernels::Kernels& kernels = kernels::in_use();
-  const float* x = vectors.rows + static_cast<std::size_t>(row) * vectors.dim;
+  const float* x = read(row);
   const auto dim = static_cast<std::uint32_t>(vectors.dim);
   switch (metric) {
     case Metric::l2:
@@ -62,11 +86,16 @@ void write_nearest(std::vector<Hit>& hits, std::size_t k, Metric metric, float* 
 
 std::int64_t id_of(const Vectors& vectors, std::int64_t row) { return vectors.ids ? vectors.ids[row] : row; }
 
-double norm(const float* row, std::size_t dim) {
-  return std::sqrt(kernels::in_use().dot(row, row, static_cast<std::uint32_t>(dim)));
-}
-
 }  // namespace
+
+// Both kinds of numbers are made of normal floats: a subnormal half is the distance of two of them.
+float widened(std::uint16_t half) {
+  const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7FFF) << 13;
+  const std::uint32_t normal = magnitude + (112u << 23);
+  const float subnormal = std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14f;
+  const std::uint32_t bits = half & 0x7C00 ? normal : std::bit_cast<std::uint32_t>(subnormal);
+  return std::bit_cast<float>(bits | static_cast<std::uint32_t>(half & 0x8000) << 16);
+}
 
 void row_norms(const float* rows, std::size_t n, std::size_t dim, double* norms, int threads) {
   const bool parallel = n * dim > 1 << 16;
@@ -157,9 +186,10 @@ FloatNeighbors FloatTopK::finish(const Vectors& vectors, Interrupt* interrupt) c
   parallel_for(n_queries_, threads_, interrupt, [&](std::size_t q) {
     std::vector<Hit> hits;
     hits.reserve(proposed_[q].size());
+    RowReader read(vectors);
     for (const Proposed& p : proposed_[q])
       hits.push_back(
-          {exact_value(vectors, p.row, queries_ + q * dim_, query_norms_[q], metric_), id_of(vectors, p.row)});
+          {exact_value(vectors, read, p.row, queries_ + q * dim_, query_norms_[q], metric_), id_of(vectors, p.row)});
     write_nearest(hits, k_, metric_, &out.distances[q * k_], &out.ids[q * k_]);
   });
   return out;
@@ -187,11 +217,12 @@ FloatNeighbors rerank(const Vectors& vectors, const float* queries, std::size_t 
     std::vector<double> norms(n);
     row_norms(queries + first * vectors.dim, n, vectors.dim, norms.data(), 1);
     std::vector<float> values(n * n_candidates);
+    RowReader read(vectors);
     for (std::size_t i = 0; i < comparisons.size(); ++i) {
       if (i % 256 == 0 && interrupt && (on_calling_thread() ? interrupt->check() : interrupt->requested())) return;
       const auto [row, place] = comparisons[i];
       const std::size_t q = place / n_candidates;
-      values[place] = exact_value(vectors, row, queries + (first + q) * vectors.dim, norms[q], metric);
+      values[place] = exact_value(vectors, read, row, queries + (first + q) * vectors.dim, norms[q], metric);
     }
     std::vector<Hit> hits;
     for (std::size_t q = 0; q < n; ++q) {

@@ -82,6 +82,74 @@ TEST_P(AsymmetricKinds, PartsOfTheDatabaseGiveTheSame) {
   expect_exact(make_codes(GetParam(), 16, 60001, 3), normal_outputs(16, 2, 4), 25, {});
 }
 
+// Lengths around those at which sums change from bytes to 16 bits, and the longest; enough rows for several thresholds.
+TEST_P(AsymmetricKinds, LongCodesEqualThePlainSum) {
+  for (const int bits : {127, 129, 191, 256, 1000}) {
+    expect_exact(make_codes(GetParam(), bits, 1500, 12), normal_outputs(bits, 3, 13), 10, {});
+    if (HasFatalFailure()) return;
+  }
+  expect_exact(make_codes(GetParam(), max_bits, 400, 14), normal_outputs(max_bits, 2, 15), 5, {});
+}
+
+// The integers of the bounds come from weights of any size; a few may outweigh all others or vanish beside them.
+TEST_P(AsymmetricKinds, WeightsOfAnySizeEqualThePlainSum) {
+  for (const int bits : {24, 64, 200}) {
+    const PackedCodes codes = make_codes(GetParam(), bits, 3000, 16);
+    for (const float factor : {1e-38f, 1e-44f, 1e30f, 1.0f}) {
+      std::vector<float> outputs = normal_outputs(bits, 3, 17);
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        outputs[i] *= factor;
+        if (i % 11 == 0) outputs[i] *= 1000;
+        if (i % 5 == 0) outputs[i] = 0.0f;
+      }
+      expect_exact(codes, outputs, 20, {});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Equal weights: most distances equal the threshold, where a bound that is too high by one loses rows.
+TEST_P(AsymmetricKinds, EqualWeightsEqualThePlainSum) {
+  for (const int bits : {8, 64, 128, 256})
+    for (const float weight : {0.1f, 1.0f, 3.0f}) {
+      std::vector<float> outputs = normal_outputs(bits, 3, 18);
+      for (float& output : outputs) output = output > 0 ? weight : -weight;
+      expect_exact(make_codes(GetParam(), bits, 2000, 19), outputs, 100, {});
+      if (HasFatalFailure()) return;
+    }
+}
+
+// From k = 512 on thresholds are guessed from 64 groups of 64 rows.
+TEST_P(AsymmetricKinds, GuessedThresholdsLoseNothing) {
+  const PackedCodes codes = make_codes(GetParam(), 32, 20000, 24);
+  expect_exact(codes, normal_outputs(32, 2, 25), 600, {});
+  std::vector<std::uint64_t> sparse(CodeBlocks::padded_rows(codes.n) / 64, 0x0001000000010000);
+  SearchOptions options;
+  options.allowed = sparse.data();
+  expect_exact(codes, normal_outputs(32, 2, 26), 600, options);
+  expect_exact(codes, normal_outputs(32, 2, 26), 700, options);  // more than there are
+}
+
+TEST(Asymmetric, WrongGuessesAreMended) {
+  // The groups of the sample hold the nearest rows and hardly any others do, so the guess is far too low.
+  PackedCodes codes(32, 20032);
+  const std::size_t groups = codes.n / 64;
+  std::vector<bool> sampled(groups);
+  for (std::size_t i = 0; i < 64; ++i) sampled[groups * i / 64] = true;
+  std::mt19937 engine(27);
+  for (std::size_t row = 0; row < codes.n; ++row)
+    for (int bit = 0; bit < 32; ++bit)
+      if (engine() % 16 < (sampled[row / 64] ? 1u : 9u)) codes.flip(row, bit);
+  std::vector<float> outputs = normal_outputs(32, 3, 28);
+  for (float& output : outputs) output = -std::fabs(output);
+  expect_exact(codes, outputs, 5000, {});
+}
+
+TEST(Asymmetric, ManyQueriesShareTheirPasses) {
+  const PackedCodes codes = make_codes(Kind::random, 64, 2111, 20);
+  expect_exact(codes, normal_outputs(64, 150, 21), 7, {});
+}
+
 TEST(Asymmetric, AllowedRowsOnly) {
   const PackedCodes codes = make_codes(Kind::clustered, 40, 500, 5);
   for (const std::uint64_t mask : {std::uint64_t{0}, std::uint64_t{0x8000000000000001}, ~std::uint64_t{0}}) {
@@ -90,6 +158,11 @@ TEST(Asymmetric, AllowedRowsOnly) {
     options.allowed = allowed.data();
     expect_exact(codes, normal_outputs(40, 2, 6), 30, options);
   }
+  const PackedCodes many = make_codes(Kind::random, 40, 4000, 22);
+  std::vector<std::uint64_t> sparse(CodeBlocks::padded_rows(many.n) / 64, 0x8001040200001001);
+  SearchOptions options;
+  options.allowed = sparse.data();
+  expect_exact(many, normal_outputs(40, 2, 23), 10, options);
 }
 
 TEST(Asymmetric, UnitOutputsRankAsHammingDoes) {

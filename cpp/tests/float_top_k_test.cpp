@@ -253,5 +253,42 @@ TEST(FloatTopK, NothingAddedGivesPadding) {
   EXPECT_EQ(found.distances, std::vector<float>(8, -std::numeric_limits<float>::infinity()));
 }
 
+// Sign, 5 bits of exponent, 10 of fraction: the definition, for every finite number there is.
+TEST(Halves, WidenToTheirExactValue) {
+  for (unsigned half = 0; half < 0x10000; ++half) {
+    const int exponent = static_cast<int>(half >> 10 & 31), fraction = static_cast<int>(half & 1023);
+    if (exponent == 31) continue;
+    const double magnitude = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+    const float value = widened(static_cast<std::uint16_t>(half));
+    ASSERT_EQ(value, half >> 15 ? -magnitude : magnitude) << half;
+    ASSERT_EQ(std::signbit(value), (half >> 15) != 0) << half;
+  }
+}
+
+TEST(Halves, AreRankedAsTheirFloats) {
+  std::mt19937 engine(7);
+  Matrix rows(300, 21);
+  std::vector<std::uint16_t> halves(rows.values.size());
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    halves[i] = static_cast<std::uint16_t>(engine() & 0xBFFF);  // up to 2
+    rows.values[i] = widened(halves[i]);
+  }
+  const Matrix queries = normal(9, 21, 8);
+  std::vector<double> norms(rows.n);
+  row_norms(rows.values.data(), rows.n, rows.dim, norms.data(), 1);
+  const Vectors floats{rows.values.data(), rows.n, rows.dim, nullptr, norms.data()};
+  const Vectors stored{nullptr, rows.n, rows.dim, nullptr, norms.data(), halves.data()};
+  std::vector<std::int64_t> candidates(queries.n * 40);
+  for (std::int64_t& c : candidates) c = static_cast<std::int64_t>(engine() % rows.n);
+  for (const Metric metric : {Metric::cosine, Metric::l2, Metric::dot}) {
+    const auto ranked = [&](const Vectors& vectors) {
+      return rerank(vectors, queries.values.data(), queries.n, candidates.data(), 40, 10, metric, 2, nullptr);
+    };
+    const FloatNeighbors found = ranked(stored), expected = ranked(floats);
+    EXPECT_EQ(found.ids, expected.ids);
+    EXPECT_EQ(found.distances, expected.distances);
+  }
+}
+
 }  // namespace
 }  // namespace simskip::testing

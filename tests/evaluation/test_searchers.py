@@ -165,3 +165,27 @@ def test_padding_in_results_is_fine(data):
     ids = np.tile([0, 5, -1], (60, 1))
     (searcher,) = prepare({"short": Foreign((np.zeros((60, 3)), ids))}, data, None)
     assert searcher.search(data.queries, 3).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("scoring", [None, "codes", "asymmetric"])
+def test_a_target_recall_is_passed_on_and_its_reads_are_measured(data, hasher, scoring):
+    options = {"recall": 0.9} if scoring is None else {"recall": 0.9, "scoring": scoring}
+    (searcher,) = prepare({"target": (hasher, options)}, data, 1)
+    assert searcher.kind == "reranked"
+    assert searcher.description == f"24-bit codes{', asymmetric' * (scoring == 'asymmetric')} + rerank for recall 0.9"
+    found = searcher.search(data.queries, 10)
+    expected = searcher.index.search(data.queries, 10, recall=0.9, scoring=scoring)
+    assert np.array_equal(found.ids, expected[1])
+    reads = searcher.vectors_read(10)
+    assert 10 <= reads < 1000
+    assert searcher.vector_bytes_read(10) == reads * 24 * 4
+    assert not searcher.covers_everything(10)
+    (everything,) = prepare({"all": (searcher.index, {"recall": 1.0})}, data, 1)
+    assert everything.covers_everything(10)
+
+
+def test_an_index_of_halves_holds_the_rounded_rows(data, hasher):
+    index = simskip.SimilarityIndex(hasher, dtype="float16")
+    index.add(data.database)
+    (searcher,) = prepare({"half": (index, {"rerank": 3})}, data, None)
+    assert searcher.vector_bytes_read(10) == 3 * 10 * 24 * 2

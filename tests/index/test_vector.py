@@ -369,3 +369,58 @@ def test_repr_and_views():
     with pytest.raises(ValueError, match="read-only"):
         index.vectors()[0, 0] = 1
     assert index.search(np.empty((0, 3)), 4)[0].shape == (0, 4)
+
+
+def halves(X):
+    return X.astype(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_halves_are_searched_as_the_rounded_vectors(metric):
+    X, Q, ids = normal(700, 37, 1), normal(9, 37, 2), np.random.default_rng(3).permutation(2000)[:700]
+    half, full = simskip.VectorIndex(37, metric, dtype="float16"), simskip.VectorIndex(37, metric)
+    half.add(X[:300], ids[:300])
+    half.add(X[300:], ids[300:])
+    full.add(halves(X), ids)
+    assert half.dtype == half.vectors().dtype == "float16"
+    np.testing.assert_array_equal(half.vectors(), full.vectors())
+    candidates = np.random.default_rng(4).choice(ids, (9, 50))
+    for where in (None, ids[:200]):
+        assert_same(half.search(Q, 11, where=where), full.search(Q, 11, where=where))
+    assert_same(half.rerank(Q, candidates, 7), full.rerank(Q, candidates, 7))
+    for index in (half, full):
+        index.remove(ids[:100])
+        index.upsert(halves(X[:150]), ids[:150])
+    assert_same(half.search(Q, 11), full.search(Q, 11))
+    assert half.nbytes < 0.6 * full.nbytes + 8 * len(half)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_halves_are_kept(tmp_path, mmap):
+    index = simskip.VectorIndex(5, "l2", dtype="float16")
+    index.add(normal(30, 5, 1))
+    index.save(tmp_path / "v")
+    Q = normal(3, 5, 2)
+    for other in (
+        simskip.VectorIndex.load(tmp_path / "v", mmap=mmap),
+        copy.deepcopy(index),
+        pickle.loads(pickle.dumps(index)),
+    ):
+        assert other.dtype == "float16"
+        assert_same(other.search(Q, 4), index.search(Q, 4))
+        other.add(Q)
+        assert other.search(Q, 1)[1].ravel().tolist() == [30, 31, 32]
+    assert "float16" in repr(index)
+
+
+def test_halves_have_a_range():
+    index = simskip.VectorIndex(2, "dot", dtype="float16")
+    index.add([[65504, -65504], [1e-9, 0]])
+    assert index.vectors().tolist() == [[65504, -65504], [0, 0]]
+    with pytest.raises(
+        ValueError, match=r"X must have entries up to 65504 to be stored as float16, got -70000 at row 1"
+    ):
+        index.add([[1, 1], [2, -70000]])
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        simskip.VectorIndex(2, dtype="float64")
+    assert len(index) == 2

@@ -22,13 +22,15 @@ inline constexpr double longest_norm = 1e15;
 
 enum class Metric { cosine, l2, dot };
 
-// Rows that a search compares with: (n, dim) row-major and one id each (null: the row number).
+// Rows that a search compares with: (n, dim) row-major and one id each (null: the row number). They are stored either
+// in 32 bits or in 16 (IEEE 754 binary16, finite), which are widened one row at a time; the other pointer is null.
 struct Vectors {
   const float* rows;
   std::size_t n;
   std::size_t dim;
   const std::int64_t* ids;
   const double* norms;  // euclidean length of each row, see row_norms
+  const std::uint16_t* halves = nullptr;
 };
 
 // (n_queries, k): distances ascending (cosine, l2) or inner products descending (dot); then ids ascending. Empty slots
@@ -37,6 +39,9 @@ struct FloatNeighbors {
   std::vector<float> distances;
   std::vector<std::int64_t> ids;
 };
+
+// The exact float of a finite binary16 number, also of a subnormal one and whatever the processor does to subnormals.
+float widened(std::uint16_t half);
 
 // norms: (n,). Same sums as everywhere here.
 void row_norms(const float* rows, std::size_t n, std::size_t dim, double* norms, int threads);
@@ -75,7 +80,7 @@ class FloatTopK {
 };
 
 // Orders each query's candidate rows by the exact metric and keeps the k nearest: candidates (n_queries, n_candidates)
-// row numbers, -1 for none.
+// row numbers, -1 for none. No other rows are touched: of a mapped file only the candidates' pages are read.
 FloatNeighbors rerank(const Vectors& vectors, const float* queries, std::size_t n_queries,
                       const std::int64_t* candidates, std::size_t n_candidates, std::size_t k, Metric metric,
                       int threads, Interrupt* interrupt);

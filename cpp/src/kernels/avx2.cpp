@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "contiguous.hpp"
+#include "nibbles.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -52,9 +54,42 @@ struct Doubles : XsimdDoubles<xsimd::avx2> {
   static Vec load(const float* p) { return Vec(_mm256_cvtps_pd(_mm_loadu_ps(p))); }
 };
 
+struct Bytes {
+  using Vec = __m256i;
+  static constexpr int width = 32;
+  static Vec zero() { return _mm256_setzero_si256(); }
+  static Vec load(const std::uint8_t* p) { return _mm256_load_si256(reinterpret_cast<const Vec*>(p)); }
+  static Vec table(const std::uint8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Vec lookup(Vec table, Vec index) { return _mm256_shuffle_epi8(table, index); }
+  static Vec add(Vec a, Vec b) { return _mm256_add_epi8(a, b); }
+  static Vec add_saturated(Vec a, Vec b) { return _mm256_adds_epu8(a, b); }
+  static Vec add16(Vec a, Vec b) { return _mm256_add_epi16(a, b); }
+  static Vec sub16(Vec a, Vec b) { return _mm256_sub_epi16(a, b); }
+  static Vec left8(Vec v) { return _mm256_slli_epi16(v, 8); }
+  static Vec right8(Vec v) { return _mm256_srli_epi16(v, 8); }
+  static Vec splat(std::uint32_t limit) { return _mm256_set1_epi8(static_cast<char>(limit)); }
+  static Vec splat16(std::uint32_t limit) { return _mm256_set1_epi16(static_cast<short>(limit)); }
+  static Word bits(Vec bytes) { return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes)); }
+  static Word near(Vec sum, Vec limit) { return bits(_mm256_cmpeq_epi8(_mm256_min_epu8(sum, limit), sum)); }
+  static Word near16(Vec even, Vec odd, Vec limit) {
+    const Vec near_even = _mm256_cmpeq_epi16(_mm256_min_epu16(even, limit), even);
+    const Vec near_odd = _mm256_cmpeq_epi16(_mm256_min_epu16(odd, limit), odd);
+    return bits(_mm256_blendv_epi8(near_even, near_odd, _mm256_set1_epi16(static_cast<short>(0xFF00))));
+  }
+};
+
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels avx2{.isa = "avx2",
+                   .scan = scan<Lanes>,
+                   .scan_many = scan_many<Lanes>,
+                   .scan_runs = contiguous<Lanes>,
+                   .dot = dot<Doubles>,
+                   .squared_l2 = squared_l2<Doubles>,
+                   .split_nibbles = split_nibbles<Lanes>,
+                   .near_nibbles = near_nibbles<Bytes>};
 
 }  // namespace simskip::kernels

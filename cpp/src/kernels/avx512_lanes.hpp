@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "nibbles.hpp"
 #include "scan.hpp"
 #include "xsimd_doubles.hpp"
 
@@ -36,6 +37,31 @@ struct Avx512Lanes {
 
 struct Avx512Doubles : XsimdDoubles<xsimd::avx512bw> {
   static Vec load(const float* p) { return Vec(_mm512_cvtps_pd(_mm256_loadu_ps(p))); }
+};
+
+struct Avx512Bytes {
+  using Vec = __m512i;
+  static constexpr int width = 64;
+  static Vec zero() { return _mm512_setzero_si512(); }
+  static Vec load(const std::uint8_t* p) { return _mm512_load_si512(p); }
+  static Vec table(const std::uint8_t* p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Vec lookup(Vec table, Vec index) { return _mm512_shuffle_epi8(table, index); }
+  static Vec add(Vec a, Vec b) { return _mm512_add_epi8(a, b); }
+  static Vec add_saturated(Vec a, Vec b) { return _mm512_adds_epu8(a, b); }
+  static Vec add16(Vec a, Vec b) { return _mm512_add_epi16(a, b); }
+  static Vec sub16(Vec a, Vec b) { return _mm512_sub_epi16(a, b); }
+  static Vec left8(Vec v) { return _mm512_slli_epi16(v, 8); }
+  static Vec right8(Vec v) { return _mm512_srli_epi16(v, 8); }
+  static Vec splat(std::uint32_t limit) { return _mm512_set1_epi8(static_cast<char>(limit)); }
+  static Vec splat16(std::uint32_t limit) { return _mm512_set1_epi16(static_cast<short>(limit)); }
+  static Word near(Vec sum, Vec limit) { return _mm512_cmple_epu8_mask(sum, limit); }
+  static Word near16(Vec even, Vec odd, Vec limit) {
+    const Vec near_even = _mm512_movm_epi16(_mm512_cmple_epu16_mask(even, limit));
+    const Vec near_odd = _mm512_movm_epi16(_mm512_cmple_epu16_mask(odd, limit));
+    return _mm512_movepi8_mask(_mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAA, near_even, near_odd));
+  }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Any processor: the compiler's portable vectors of two words (SSE2 on x86-64).
 #include <cstdint>
 
+#include "contiguous.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -66,6 +67,13 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels baseline{.isa = "baseline",
+                       .scan = scan<Lanes>,
+                       .scan_many = scan_many<Lanes>,
+                       .scan_runs = contiguous<Lanes>,
+                       .dot = dot<Doubles>,
+                       .squared_l2 = squared_l2<Doubles>,
+                       .split_nibbles = nullptr,
+                       .near_nibbles = nullptr};
 
 }  // namespace simskip::kernels

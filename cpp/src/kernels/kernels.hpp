@@ -29,16 +29,40 @@ struct Scan {
   std::uint32_t n_rows;         // rows from here on are padding
 };
 
+// Codes as nibble planes: 64 rows are a group; nibble j of word w of a group's rows stands in 64 bytes, so
+// planes[((g * words + w) * 16 + j) * 64 + 8 * (i % 8) + i / 8] is that nibble of row 64 * g + i.
+inline constexpr std::uint32_t rows_per_group = 64;
+inline constexpr std::uint32_t nibbles_per_word = 16;
+struct Nibbles {
+  const std::uint8_t* planes;  // 64-byte aligned
+  std::uint32_t words;         // per code
+  std::uint32_t groups;        // at most 64
+};
+// Codes up to this length are added up in bytes that saturate; longer ones, with entries up to wide_entry, in 16 bits,
+// which suffice for 64 words: 64 * 16 * wide_entry < 2^16.
+inline constexpr std::uint32_t narrow_words = 2;
+inline constexpr std::uint32_t wide_entry = 63;
+
+struct Runs;  // runs.hpp
+
 struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
   // The same, faster for many queries of at most 4 words (see sliced.hpp); from about 16 on it pays.
   void (*scan_many)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
+  // Appends the entries of a multi-index's buckets that are near and that no other table has shown.
+  void (*scan_runs)(const Runs& runs, Hits& hits);
   // Sums in double over 16 interleaved partial sums, always added up in the same order: every instruction set
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
   double (*dot)(const float* a, const float* b, std::uint32_t dim);
   double (*squared_l2)(const float* a, const float* b, std::uint32_t dim);
+  // Rows [begin, end), multiples of rows_per_group, as nibble planes. Null, as the next: not on this instruction set.
+  void (*split_nibbles)(const Scan& scan, std::uint8_t* planes);
+  // tables: 16 bytes per nibble. A bit of masks[g] is set if the sum of the row's entries is <= limit; bit 8 * l + b
+  // stands for row 8 * b + l of the group. Returns a bit per group: some row is near.
+  std::uint64_t (*near_nibbles)(const Nibbles& nibbles, const std::uint8_t* tables, std::uint32_t limit,
+                                std::uint64_t* masks);
 };
 
 // A kernel set and whether this processor (and its operating system) runs it.

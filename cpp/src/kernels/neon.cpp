@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "contiguous.hpp"
+#include "nibbles.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -46,9 +48,51 @@ struct Doubles : XsimdDoubles<xsimd::neon64> {
   static Vec load(const float* p) { return Vec(vcvt_f64_f32(vld1_f32(p))); }
 };
 
+struct Bytes {
+  using Vec = uint8x16_t;
+  static constexpr int width = 16;
+  static Vec zero() { return vdupq_n_u8(0); }
+  static Vec load(const std::uint8_t* p) { return vld1q_u8(p); }
+  static Vec table(const std::uint8_t* p) { return vld1q_u8(p); }
+  static Vec lookup(Vec table, Vec index) { return vqtbl1q_u8(table, index); }
+  static Vec add(Vec a, Vec b) { return vaddq_u8(a, b); }
+  static Vec add_saturated(Vec a, Vec b) { return vqaddq_u8(a, b); }
+  static Vec add16(Vec a, Vec b) { return of(vaddq_u16(as16(a), as16(b))); }
+  static Vec sub16(Vec a, Vec b) { return of(vsubq_u16(as16(a), as16(b))); }
+  static Vec left8(Vec v) { return of(vshlq_n_u16(as16(v), 8)); }
+  static Vec right8(Vec v) { return of(vshrq_n_u16(as16(v), 8)); }
+  static Vec splat(std::uint32_t limit) { return vdupq_n_u8(static_cast<std::uint8_t>(limit)); }
+  static Vec splat16(std::uint32_t limit) { return of(vdupq_n_u16(static_cast<std::uint16_t>(limit))); }
+  static Word near(Vec sum, Vec limit) { return bits(vcleq_u8(sum, limit)); }
+  static Word near16(Vec even, Vec odd, Vec limit) {
+    const Vec near_even = of(vcleq_u16(as16(even), as16(limit)));
+    const Vec near_odd = of(vcleq_u16(as16(odd), as16(limit)));
+    return bits(vbslq_u8(of(vdupq_n_u16(0x00FF)), near_even, near_odd));
+  }
+
+ private:
+  static uint16x8_t as16(Vec v) { return vreinterpretq_u16_u8(v); }
+  static Vec of(uint16x8_t v) { return vreinterpretq_u8_u16(v); }
+  // Bytes are all ones or all zeros. Few are ones, so gathering the bits may take a while.
+  static Word bits(Vec bytes) {
+    // Four bits per byte (there is no movemask).
+    Word left = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(as16(bytes), 4)), 0) & 0x1111111111111111;
+    Word found = 0;
+    for (; left; left &= left - 1) found |= Word{1} << (__builtin_ctzll(left) / 4);
+    return found;
+  }
+};
+
 }  // namespace
 
 extern const Kernels neon;
-const Kernels neon{"neon", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>};
+const Kernels neon{.isa = "neon",
+                   .scan = scan<Lanes>,
+                   .scan_many = scan_many<Lanes>,
+                   .scan_runs = contiguous<Lanes>,
+                   .dot = dot<Doubles>,
+                   .squared_l2 = squared_l2<Doubles>,
+                   .split_nibbles = split_nibbles<Lanes>,
+                   .near_nibbles = near_nibbles<Bytes>};
 
 }  // namespace simskip::kernels

@@ -78,8 +78,8 @@ class Judge:
         if searcher.covers_everything(self.k):
             row.disqualified = True
             row.flags.append(
-                f"the rerank of {searcher.options['rerank']} x {self.k} covers all"
-                f" {len(self.data.database)} items: this is exact search by another name"
+                f"the rerank ({searcher.description.rsplit(' + ', 1)[-1]}) covers all {len(self.data.database)} items"
+                f" at k = {self.k}: this is exact search by another name"
             )
         elif identical and searcher.kind == "index":
             row.disqualified = True

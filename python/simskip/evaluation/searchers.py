@@ -49,6 +49,7 @@ class Searcher:
     hasher: Any = None
     codes: Codes | None = None
     codes_sha256: str | None = None
+    _reads: dict[int, float] = field(default_factory=dict)  # measured, by k
 
     def raw(self, queries: FloatMatrix, k: int) -> Any:
         """Search without looking at the result: what is timed."""
@@ -94,20 +95,30 @@ class Searcher:
             options={key: value for key, value in self.options.items() if value is not None},
         )
 
-    def vector_bytes_read(self, k: int) -> float:
-        """Bytes of float vectors that one query reads; NaN if it is not known."""
-        n, dim = self.data.database.shape
+    def vectors_read(self, k: int) -> float:
+        """Vectors that one query reads on average; NaN if it is not known. A target recall is searched to find out."""
+        n = len(self.data.database)
         if self.kind in ("codes", "asymmetric"):
             return 0.0
         if self.kind == "exact":
-            return 4.0 * dim * n
+            return float(n)
+        if self.options.get("recall") is not None and isinstance(self.index, SimilarityIndex):
+            if k not in self._reads:
+                before = self.index.stats()["vectors_read"]
+                self.search(self.data.queries, k)
+                self._reads[k] = (self.index.stats()["vectors_read"] - before) / len(self.data.queries)
+            return self._reads[k]
         depth = self.options.get("rerank")
-        return float("nan") if depth is None else 4.0 * dim * min(depth * k, n)
+        return float("nan") if depth is None else float(min(depth * k, n))
+
+    def vector_bytes_read(self, k: int) -> float:
+        """Bytes of stored vectors that one query reads on average; NaN if it is not known."""
+        stored = self.index.dtype if isinstance(self.index, (SimilarityIndex, VectorIndex)) else "float32"
+        return self.vectors_read(k) * self.data.database.shape[1] * np.dtype(stored).itemsize
 
     def covers_everything(self, k: int) -> bool:
         """Whether the rerank looks at every vector: exact search by another name."""
-        depth = self.options.get("rerank")
-        return depth is not None and depth * k >= len(self.data.database)
+        return self.kind == "reranked" and self.vectors_read(k) >= len(self.data.database)
 
 
 def exact_searcher(data: Data, threads: int | None) -> Searcher:
@@ -201,7 +212,8 @@ def _check_index(name: str, index: Any, data: Data) -> None:
     if isinstance(index, (SimilarityIndex, VectorIndex)):  # of others only the length is known
         if not np.array_equal(index.ids, np.arange(size)):
             raise ValueError(f"searchers[{name!r}] must have the row numbers of database as ids, got others")
-        if not np.array_equal(index.vectors(), data.database):
+        stored = index.vectors()
+        if not np.array_equal(stored, data.database.astype(stored.dtype, copy=False)):
             raise ValueError(f"searchers[{name!r}] must hold exactly the rows of database, got other vectors")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,12 @@ from .. import _core
 from ..codes import Codes, require_codes
 from ..errors import FormatError
 from ..hashing import Hasher, hasher_from_bytes
-from ..validation import FloatMatrix, choice, matrix, positive_int, thread_count
+from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count
+from .calibration import MIN_QUERIES, Calibration, Calibrations, calibrate, search_to_target
 from .hamming import HammingIndex
 from .ids import IdArray, Where, allowed_ids
 from .locks import ReadWriteLock
+from .rows import StoredMatrix
 from .vector import METRICS, VectorIndex
 
 __all__ = ["SimilarityIndex"]
@@ -34,10 +38,16 @@ class SimilarityIndex:
         Turns vectors into codes.
     metric : {"cosine", "l2", "dot"}
         What reranking orders by; see ``VectorIndex``.
+    dtype : {"float32", "float16"}
+        How vectors are stored; see ``VectorIndex``. Codes are made of the vectors as given.
 
     Notes
     -----
     Searches may run in several threads beside one that changes the index: each sees the state before or after.
+
+    Instead of a depth, ``search`` takes a target, ``recall=0.95``. How many candidates each query then reads is
+    learned from held-out queries (``calibrate``, or the first such search); crowded queries read more than lonely ones.
+    The mean recall of 200 new queries like those reaches the target in at least 95 of 100 cases.
 
     Examples
     --------
@@ -48,9 +58,12 @@ class SimilarityIndex:
     >>> distances, ids = index.search(X[:1], k=3, rerank=10)
     >>> int(ids[0, 0])
     0
+    >>> distances, ids = index.search(X[:1], k=3, recall=0.9)
+    >>> int(ids[0, 0])
+    0
     """
 
-    def __init__(self, hasher: Hasher, metric: str = "cosine") -> None:
+    def __init__(self, hasher: Hasher, metric: str = "cosine", dtype: str = "float32") -> None:
         fitted_dim = getattr(hasher, "dim_", None)
         if not callable(getattr(hasher, "encode", None)) or not callable(getattr(hasher, "project", None)):
             raise ValueError(f"hasher must have encode() and project(), got {type(hasher).__name__}")
@@ -58,8 +71,16 @@ class SimilarityIndex:
             raise ValueError(f"hasher must be fitted, got {hasher!r}: call fit(X) first")
         self._hasher = hasher
         self._codes = HammingIndex(hasher.n_bits)
-        self._vectors = VectorIndex(fitted_dim, choice(metric, "metric", METRICS))
+        self._vectors = VectorIndex(fitted_dim, choice(metric, "metric", METRICS), dtype)
+        self._start()
+
+    def _start(self, calibrations: Iterable[tuple[dict[str, Any], FloatMatrix | None]] = ()) -> None:
+        """Locks, counts, and what was learned."""
         self._lock = ReadWriteLock()
+        self._calibrations = Calibrations(calibrations)
+        self._changes = 0
+        self._counting = threading.Lock()
+        self._queries_answered, self._vectors_read = 0, 0
 
     @property
     def hasher(self) -> Hasher:
@@ -75,6 +96,11 @@ class SimilarityIndex:
     def dim(self) -> int:
         """Columns of the vectors."""
         return self._vectors.dim
+
+    @property
+    def dtype(self) -> str:
+        """How vectors are stored."""
+        return self._vectors.dtype
 
     @property
     def n_bits(self) -> int:
@@ -119,12 +145,15 @@ class SimilarityIndex:
             # The vectors' checks are the stricter ones: if they pass, the codes cannot fail.
             self._vectors.add(X, new)
             self._codes.add(codes, new)
+            self._changes += len(X)
 
     def remove(self, ids: npt.ArrayLike) -> None:
         """Remove items by id; ``ValueError`` (and no change) if one is not there."""
         with self._lock.writing():
+            before = len(self)
             self._vectors.remove(ids)
             self._codes.remove(ids)
+            self._changes += before - len(self)
 
     def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
         """Replace the vectors of ids that are there and add the others."""
@@ -133,6 +162,7 @@ class SimilarityIndex:
         with self._lock.writing():
             self._vectors.upsert(X, ids)
             self._codes.upsert(codes, ids)
+            self._changes += len(X)
 
     def _encoded(self, X: FloatMatrix) -> Codes:
         codes = require_codes(self._hasher.encode(X), "hasher.encode(X)", self.n_bits)
@@ -140,8 +170,8 @@ class SimilarityIndex:
             raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
         return codes
 
-    def vectors(self, ids: npt.ArrayLike | None = None) -> FloatMatrix:
-        """The vectors of ``ids``, or all in ascending order of id."""
+    def vectors(self, ids: npt.ArrayLike | None = None) -> StoredMatrix:
+        """The vectors of ``ids`` as stored, or all in ascending order of id."""
         return self._vectors.vectors(ids)
 
     def search(
@@ -149,8 +179,9 @@ class SimilarityIndex:
         X: npt.ArrayLike,
         k: int = 25,
         *,
-        scoring: str = "codes",
+        scoring: str | None = None,
         rerank: int | None = None,
+        recall: float | None = None,
         where: Where = None,
         threads: int | None = None,
     ) -> tuple[npt.NDArray[Any], IdArray]:
@@ -165,9 +196,14 @@ class SimilarityIndex:
             without reranking) or +inf (reranking with ``"dot"``: -inf).
         scoring : {"codes", "asymmetric"}
             How codes are compared: by Hamming distance, or by the query's real outputs against the database's bits
-            (finds more, scans slower).
+            (finds more). Default: ``"codes"``; with ``recall``, whichever is cheaper for the target.
         rerank : int, optional
             Order the ``rerank * k`` nearest codes by the exact metric on the vectors. ``None``: no vectors are read.
+        recall : float, optional
+            Instead of ``rerank``: the share of the true k nearest that queries find on average, 0 to 1. Each query
+            reads as many vectors as that takes (see ``calibrate``, which the first search calls if need be; ``stats``
+            tells how many). Where no depth is known to be enough (``recall=1``, fewer than 1000 items, large k,
+            ``where``) all vectors are compared.
         where : ids, mask or callable, optional
             Only these; as for ``HammingIndex.search``.
         threads : int, optional
@@ -177,48 +213,167 @@ class SimilarityIndex:
         -------
         distances : (q, k) array
             int32 Hamming distances; float32 with ``scoring="asymmetric"`` (sums of ``|output|`` over the bits that
-            differ) or with ``rerank`` (the exact metric, see ``VectorIndex``).
+            differ) or with ``rerank`` or ``recall`` (the exact metric, see
+            ``VectorIndex``).
         ids : (q, k) int64
 
         Raises
         ------
         ValueError
-            For a wrong shape, NaN or infinity, ``k < 1``, ``rerank < 1``, an unknown id in ``where``, an empty index.
+            For a wrong shape, NaN or infinity, ``k < 1``, ``rerank < 1``, ``recall`` outside [0, 1] or beside
+            ``rerank``, an unknown id in ``where``, an empty index.
         """
         queries = matrix(X, "X", dim=self.dim, min_rows=0)
         k = positive_int(k, "k", maximum=2**31 - 1)
-        choice(scoring, "scoring", SCORINGS)
+        if scoring is not None:
+            choice(scoring, "scoring", SCORINGS)
         depth = 1 if rerank is None else positive_int(rerank, "rerank")
-        n_threads = thread_count(threads)
+        thread_count(threads)
+        if recall is not None:
+            target = fraction(recall, "recall")
+            if rerank is not None:
+                raise ValueError(f"recall must not be given beside rerank, got recall={recall} and rerank={rerank}")
         with self._lock.reading():
             n = len(self)
             if n == 0:
                 raise ValueError("the index is empty: add vectors before searching")
+            if recall is not None:
+                return self._search_to_target(queries, k, target, scoring, where, threads)
             # More candidates than items would only be padding.
             wanted = k if rerank is None else min(k * depth, n)
-            found: tuple[npt.NDArray[Any], IdArray]
-            if scoring == "codes":
-                found = self._codes.search(self._encoded(queries), wanted, where, threads=threads)
-            else:
-                allowed = allowed_ids(where, lambda: self._codes.ids)
-                outputs = matrix(self._hasher.project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
-                found = self._codes._native.search_asymmetric(outputs, wanted, allowed, n_threads)
+            found = self._candidates(queries, wanted, scoring or "codes", where, threads)
             if rerank is None:
+                self._count(len(queries), 0)
                 return found
+            self._count(len(queries), int(np.count_nonzero(found[1] >= 0)))
             return self._vectors.rerank(queries, found[1], k, threads)
+
+    def calibrate(self, k: int = 25, queries: npt.ArrayLike | None = None, random_state: int = 0) -> None:
+        """Learn how deep ``search(..., k=k, recall=...)`` must go; see ``simskip.index.depth`` for the method.
+
+        Held-out queries are answered exactly and by their codes. Costs exact search for them, and about as much again.
+        It is kept in files and copies and done again by the next search with ``recall`` after a fifth of the items has
+        changed.
+
+        Parameters
+        ----------
+        k : int
+            Neighbours per query; each k is learned on its own.
+        queries : (m, dim) array, optional
+            At least 100 vectors like the queries to come, not in the index; 1000 or more waste little. Default: up to
+            1500 items of the index, which suffices where queries resemble items and the hasher was not fitted so
+            closely to the items that their codes are better than those of new vectors.
+        random_state : int
+            Chooses the items.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, NaN or infinity, too few queries, ``k < 1``, an empty index.
+        """
+        k = positive_int(k, "k", maximum=2**31 - 1)
+        random_state = positive_int(random_state, "random_state", minimum=0)
+        own = None if queries is None else matrix(queries, "queries", dim=self.dim, min_rows=MIN_QUERIES).copy()
+        with self._lock.reading():
+            if len(self) == 0:
+                raise ValueError("the index is empty: add vectors before calibrating")
+            self._calibrations.learn(k, lambda: self._calibrated(k, own, random_state, None))
+
+    def stats(self) -> dict[str, Any]:
+        """What is stored, and what searches of this object have cost so far.
+
+        Returns
+        -------
+        dict
+            ``n_items``, ``n_bits``, ``dim``, ``dtype``, ``nbytes_codes``, ``nbytes_vectors``, ``queries`` answered,
+            ``vectors_read`` by them, ``vectors_read_per_query``, and ``calibrated``: the k that ``calibrate`` was
+            called for.
+        """
+        with self._counting:
+            queries, reads = self._queries_answered, self._vectors_read
+        return {
+            "n_items": len(self),
+            "n_bits": self.n_bits,
+            "dim": self.dim,
+            "dtype": self.dtype,
+            "nbytes_codes": self.nbytes_codes,
+            "nbytes_vectors": self.nbytes_vectors,
+            "queries": queries,
+            "vectors_read": reads,
+            "vectors_read_per_query": reads / queries if queries else 0.0,
+            "calibrated": self._calibrations.learned,
+        }
+
+    def _candidates(
+        self, queries: FloatMatrix, depth: int, scoring: str, where: Where = None, threads: int | None = None
+    ) -> tuple[npt.NDArray[Any], IdArray]:
+        """The nearest codes."""
+        if scoring == "codes":
+            return self._codes.search(self._encoded(queries), depth, where, threads=threads)
+        allowed = allowed_ids(where, lambda: self._codes.ids)
+        outputs = matrix(self._hasher.project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
+        return self._codes._native.search_asymmetric(outputs, depth, allowed, thread_count(threads))
+
+    def _search_to_target(
+        self, queries: FloatMatrix, k: int, recall: float, scoring: str | None, where: Where, threads: int | None
+    ) -> tuple[npt.NDArray[np.float32], IdArray]:
+        if where is not None:  # what was learned says nothing about a part of the items
+            allowed = allowed_ids(where, lambda: self._vectors.ids)
+            found = self._vectors.search(queries, k, allowed, threads)
+            self._count(len(queries), 0 if allowed is None else len(queries) * len(allowed))
+            return found
+        calibration = self._calibrations.get(
+            k, self._changes, lambda own, random_state: self._calibrated(k, own, random_state, threads)
+        )
+        words = (self.n_bits + 63) // 64
+        chosen = None if recall == 1.0 else calibration.choose(recall, scoring, len(self), words, self.dim)
+        if chosen is None:
+            self._count(len(queries), len(queries) * len(self))
+            return self._vectors.search(queries, k, threads=threads)
+        name, place = chosen
+        distances, ids, reads = search_to_target(
+            lambda X, depth, scoring: self._candidates(X, depth, scoring, threads=threads),
+            self._vectors,
+            queries,
+            calibration.rules[name],
+            place,
+            name,
+            threads,
+        )
+        self._count(len(queries), reads)
+        return distances, ids
+
+    def _calibrated(self, k: int, queries: FloatMatrix | None, random_state: int, threads: int | None) -> Calibration:
+        def candidates(X: FloatMatrix, depth: int, scoring: str) -> tuple[npt.NDArray[Any], IdArray]:
+            return self._candidates(X, depth, scoring, threads=threads)
+
+        return calibrate(candidates, self._vectors, k, self._changes, queries, random_state, threads)
+
+    def _count(self, queries: int, reads: int) -> None:
+        with self._counting:
+            self._queries_answered += queries
+            self._vectors_read += reads
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write hasher, codes, vectors and ids to one file, atomically."""
         if not isinstance(self._hasher, Hasher):
             raise ValueError(f"hasher must be a simskip.Hasher to be saved, got {type(self._hasher).__name__}")
         with self._lock.reading():
-            header = {"hasher": self._hasher.fingerprint, "n_bits": self.n_bits}
+            calibrations = self._calibrations.stored(self._changes)
+            header = {
+                "hasher": self._hasher.fingerprint,
+                "n_bits": self.n_bits,
+                "calibrations": [values for values, _ in calibrations],
+            }
             sections = [
                 ("similarity", np.frombuffer(json.dumps(header).encode(), np.uint8)),
                 ("hasher", np.frombuffer(self._hasher.to_bytes(), np.uint8)),
                 ("codes", self.codes.data.reshape(-1)),
                 *self._vectors._sections(),
             ]
+            for values, queries in calibrations:
+                if queries is not None:
+                    sections.append((f"queries {values['k']}", queries.reshape(-1).view(np.uint8)))
             _core.write_sections(os.fspath(path), "similarity", sections)
 
     @classmethod
@@ -247,6 +402,12 @@ class SimilarityIndex:
             index = cls(hasher, vectors.metric)
             data = sections["codes"].reshape(len(vectors), (index.n_bits + 7) // 8)
             index._codes.add(Codes(data, index.n_bits), vectors.ids)
+            calibrations = []
+            for values in header.get("calibrations", ()):
+                own = sections.get(f"queries {values['k']}")
+                queries = None if own is None else own.view(np.float32).reshape(-1, vectors.dim)
+                calibrations.append((values, queries))
+            index._start(calibrations)
         except FormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -257,8 +418,13 @@ class SimilarityIndex:
     def __getstate__(self) -> dict[str, Any]:
         with self._lock.reading():
             # Copies: a pickle of the parts is made after the lock is gone, and copy.copy must not share them.
-            return {"hasher": self._hasher, "codes": copy.copy(self._codes), "vectors": copy.copy(self._vectors)}
+            return {
+                "hasher": self._hasher,
+                "codes": copy.copy(self._codes),
+                "vectors": copy.copy(self._vectors),
+                "calibrations": self._calibrations.stored(self._changes),
+            }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._hasher, self._codes, self._vectors = state["hasher"], state["codes"], state["vectors"]
-        self._lock = ReadWriteLock()
+        self._start(state.get("calibrations", ()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,18 @@ from .. import _core
 from ..errors import FormatError
 from ..validation import MAX_ID, FloatMatrix, array_of, choice, matrix, positive_int, thread_count, unique_ids
 from .ids import IdArray, SortedIds, Where, allowed_ids
+from .rows import Appender, Rows, StoredMatrix, removed
 
-__all__ = ["METRICS", "VectorIndex"]
+__all__ = ["DTYPES", "METRICS", "VectorIndex"]
 
 METRICS = ("cosine", "l2", "dot")
+DTYPES = ("float32", "float16")
 
 # Queries multiplied with a block of rows at once; the products (this times rows) should stay in a shared cache ...
 _QUERY_BLOCK = 512
 _PRODUCT_BYTES = 8 << 20
 # ... and one product take well under 0.2 s, because Ctrl-C is heard between them: multiply-adds per product.
 _PRODUCT_WORK = 2e9
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """One state of an index; searches take one and are not disturbed by later changes."""
-
-    ids: SortedIds
-    vectors: FloatMatrix  # (n, dim), rows in ascending order of id
-    norms: npt.NDArray[np.float64]
-    next_id: int
 
 
 class VectorIndex:
@@ -51,6 +42,9 @@ class VectorIndex:
     metric : {"cosine", "l2", "dot"}
         ``"cosine"``: distance ``1 - cos``, 0 to 2 (1 if a vector is zero); ``"l2"``: euclidean distance;
         ``"dot"``: inner product, the largest first.
+    dtype : {"float32", "float16"}
+        How vectors are stored. ``"float16"`` takes half the memory: entries are rounded to 11 significant bits (and to
+        multiples of 2**-24), and the metric is exact on the rounded vectors. Queries are not rounded.
 
     Examples
     --------
@@ -62,12 +56,13 @@ class VectorIndex:
     ([[1.0]], [[1]])
     """
 
-    def __init__(self, dim: int, metric: str = "cosine") -> None:
+    def __init__(self, dim: int, metric: str = "cosine", dtype: str = "float32") -> None:
         self._dim = positive_int(dim, "dim")
         self._metric = choice(metric, "metric", METRICS)
+        self._dtype = np.dtype(choice(dtype, "dtype", DTYPES))
         self._lock = threading.Lock()  # one writer at a time; readers take the state as it is
-        self._rows = _Rows(SortedIds(0), np.empty((0, self._dim), np.float32), np.empty(0), 0)
-        self._vector_room, self._norm_room = _Appender(), _Appender()
+        self._rows = Rows(SortedIds(0), np.empty((0, self._dim), self._dtype), np.empty(0), 0)
+        self._vector_room, self._norm_room = Appender(), Appender()
 
     @property
     def dim(self) -> int:
@@ -78,6 +73,11 @@ class VectorIndex:
     def metric(self) -> str:
         """How vectors are compared."""
         return self._metric
+
+    @property
+    def dtype(self) -> str:
+        """How vectors are stored."""
+        return self._dtype.name
 
     @property
     def nbytes(self) -> int:
@@ -97,7 +97,10 @@ class VectorIndex:
         return isinstance(id, (int, np.integer)) and 0 <= int(id) < 2**63 and int(id) in self._rows.ids
 
     def __repr__(self) -> str:
-        return f"VectorIndex({len(self):,} vectors x {self._dim}, metric={self._metric!r}, {self.nbytes:,} bytes)"
+        dtype = "" if self.dtype == "float32" else f" {self.dtype}"
+        return (
+            f"VectorIndex({len(self):,} vectors x {self._dim}{dtype}, metric={self._metric!r}, {self.nbytes:,} bytes)"
+        )
 
     def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
         """Add vectors.
@@ -105,7 +108,7 @@ class VectorIndex:
         Parameters
         ----------
         X : (n, dim) array
-            Finite; each row's length zero or from 1e-15 to 1e15.
+            Finite; each row's length zero or from 1e-15 to 1e15. For ``dtype="float16"`` entries up to 65504.
         ids : (n,) integers, optional
             Distinct, non-negative, not in the index yet. Default: the next free numbers, upwards.
 
@@ -114,36 +117,34 @@ class VectorIndex:
         ValueError
             For a wrong shape, NaN or infinity, an id that is there already; nothing is changed then.
         """
-        X = matrix(X, "X", dim=self._dim, min_rows=0)
-        norms = self._norms(X, "X")
-        new = None if ids is None else unique_ids(ids, "ids", len(X))
+        stored, norms = self._stored(X)
+        new = None if ids is None else unique_ids(ids, "ids", len(stored))
         with self._lock:
             rows = self._rows
             if new is None:
-                new = self._new_ids(len(X))
+                new = self._new_ids(len(stored))
             known = rows.ids.found(new)
             if known.any():
                 raise ValueError(f"id {new[known][0]} is in the index already (upsert replaces vectors)")
-            self._rows = self._inserted(rows, new, X, norms)
+            self._rows = self._inserted(rows, new, stored, norms)
 
     def remove(self, ids: npt.ArrayLike) -> None:
         """Remove vectors by id; ``ValueError`` (and no change) if one is not there."""
         gone = unique_ids(ids, "ids")
         with self._lock:
-            self._rows = _removed(self._rows, gone)
+            self._rows = removed(self._rows, gone)
 
     def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
         """Replace the vectors of ids that are there and add the others; parameters as for ``add``."""
-        X = matrix(X, "X", dim=self._dim, min_rows=0)
-        norms = self._norms(X, "X")
-        new = unique_ids(ids, "ids", len(X))
+        stored, norms = self._stored(X)
+        new = unique_ids(ids, "ids", len(stored))
         with self._lock:
             rows = self._rows
-            rows = _removed(rows, new[rows.ids.found(new)])
-            self._rows = self._inserted(rows, new, X, norms)
+            rows = removed(rows, new[rows.ids.found(new)])
+            self._rows = self._inserted(rows, new, stored, norms)
 
-    def vectors(self, ids: npt.ArrayLike | None = None) -> FloatMatrix:
-        """The vectors of ``ids``, or all in ascending order of id (then without a copy, read-only)."""
+    def vectors(self, ids: npt.ArrayLike | None = None) -> StoredMatrix:
+        """The vectors of ``ids`` as stored, or all in ascending order of id (then without a copy, read-only)."""
         rows = self._rows
         if ids is None:
             view = rows.vectors.view()
@@ -230,7 +231,7 @@ class VectorIndex:
         rows.ids.require(wanted[wanted >= 0])
         places = np.ascontiguousarray(rows.ids.rows(wanted))
         return _core.rerank(
-            rows.vectors,
+            rows.bits(),
             rows.ids.values,
             rows.norms,
             queries,
@@ -241,7 +242,7 @@ class VectorIndex:
         )
 
     def _search_block(
-        self, queries: FloatMatrix, k: int, rows: _Rows, chosen: IdArray | None, threads: int
+        self, queries: FloatMatrix, k: int, rows: Rows, chosen: IdArray | None, threads: int
     ) -> tuple[npt.NDArray[np.float32], IdArray]:
         longest = float(rows.norms.max())
         search = _core.FloatTopK(queries, k, self._metric, longest, threads)
@@ -251,15 +252,15 @@ class VectorIndex:
         for start in range(0, n, step):
             stop = min(n, start + step)
             if chosen is None:
-                block = rows.vectors[start:stop]
+                block = rows.vectors[start:stop].astype(np.float32, copy=False)
                 search.add(queries @ block.T, None, start, rows.norms[start:stop])
             else:
                 places = chosen[start:stop]
-                block = rows.vectors[places]
+                block = rows.vectors[places].astype(np.float32, copy=False)
                 search.add(queries @ block.T, places, 0, rows.norms[places])
-        return search.finish(rows.vectors, rows.ids.values, rows.norms)
+        return search.finish(rows.bits(), rows.ids.values, rows.norms)
 
-    def _inserted(self, rows: _Rows, ids: IdArray, X: FloatMatrix, norms: npt.NDArray[np.float64]) -> _Rows:
+    def _inserted(self, rows: Rows, ids: IdArray, X: StoredMatrix, norms: npt.NDArray[np.float64]) -> Rows:
         """A new state with more rows; the old one stays valid. Called by one writer at a time."""
         if len(ids) == 0:
             return rows
@@ -269,12 +270,12 @@ class VectorIndex:
         all_norms = self._norm_room.join(rows.norms, norms)
         follows = n == 0 or ids[0] > (n - 1 if rows.ids.values is None else rows.ids.values[-1])
         if follows and rows.ids.values is None and ids[0] == n and (np.diff(ids) == 1).all():
-            return _Rows(SortedIds(total), vectors, all_norms, next_id)
+            return Rows(SortedIds(total), vectors, all_norms, next_id)
         all_ids = np.concatenate([rows.ids.array(), ids])
         if not (follows and (np.diff(ids) > 0).all()):
             order = np.argsort(all_ids)
             all_ids, vectors, all_norms = all_ids[order], vectors[order], all_norms[order]
-        return _Rows(SortedIds(total, all_ids), vectors, all_norms, next_id)
+        return Rows(SortedIds(total, all_ids), vectors, all_norms, next_id)
 
     def _new_ids(self, n: int) -> IdArray:
         """The next free ids."""
@@ -282,6 +283,21 @@ class VectorIndex:
         if n > MAX_ID - first + 1:
             raise ValueError(f"no ids are left after {first - 1}: give ids of your own")
         return np.arange(first, first + n)
+
+    def _stored(self, X: npt.ArrayLike) -> tuple[StoredMatrix, npt.NDArray[np.float64]]:
+        """Checked vectors as they are stored, and the lengths of these."""
+        X = matrix(X, "X", dim=self._dim, min_rows=0)
+        if self._dtype == np.float32:
+            return X, self._norms(X, "X")
+        with np.errstate(over="ignore", under="ignore"):
+            stored = X.astype(self._dtype)
+        if not np.isfinite(stored).all():
+            row, column = np.argwhere(~np.isfinite(stored))[0]
+            raise ValueError(
+                f"X must have entries up to 65504 to be stored as float16, got {X[row, column]:g} at row {row}, column"
+                f' {column}: scale the vectors or use dtype="float32"'
+            )
+        return stored, self._norms(stored.astype(np.float32), "X")
 
     def _norms(self, X: FloatMatrix, name: str) -> npt.NDArray[np.float64]:
         norms = _core.row_norms(X)
@@ -301,7 +317,13 @@ class VectorIndex:
 
     def _sections(self) -> list[tuple[str, npt.NDArray[np.uint8]]]:
         rows = self._rows
-        header = {"dim": self._dim, "metric": self._metric, "n": len(rows.ids), "next_id": rows.next_id}
+        header = {
+            "dim": self._dim,
+            "metric": self._metric,
+            "dtype": self.dtype,
+            "n": len(rows.ids),
+            "next_id": rows.next_id,
+        }
         ids = np.empty(0, np.int64) if rows.ids.values is None else rows.ids.values
         return [
             ("header", np.frombuffer(json.dumps(header).encode(), np.uint8)),
@@ -321,12 +343,12 @@ class VectorIndex:
     def _from_sections(cls, sections: dict[str, npt.NDArray[np.uint8]], path: str) -> VectorIndex:
         try:
             header = json.loads(sections["header"].tobytes())
-            index = cls(header["dim"], header["metric"])
+            index = cls(header["dim"], header["metric"], header.get("dtype", "float32"))
             n, next_id = (
                 positive_int(header["n"], "n", minimum=0),
                 positive_int(header["next_id"], "id", minimum=0),
             )
-            vectors = sections["vectors"].view(np.float32).reshape(n, index._dim)
+            vectors = sections["vectors"].view(index._dtype).reshape(n, index._dim)
             norms = sections["norms"].view(np.float64).reshape(n)
             values = sections["ids"].view(np.int64)
             ids = SortedIds(n, values.reshape(n) if len(values) else None)
@@ -336,42 +358,12 @@ class VectorIndex:
                 raise ValueError("the next id is taken")
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: not a valid vector index: {error}") from error
-        index._rows = _Rows(ids, vectors, norms, next_id)
+        index._rows = Rows(ids, vectors, norms, next_id)
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"dim": self._dim, "metric": self._metric, "rows": self._rows}
+        return {"dim": self._dim, "metric": self._metric, "dtype": self.dtype, "rows": self._rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["dim"], state["metric"])  # type: ignore[misc]
+        self.__init__(state["dim"], state["metric"], state.get("dtype", "float32"))  # type: ignore[misc]
         self._rows = state["rows"]
-
-
-def _removed(rows: _Rows, ids: IdArray) -> _Rows:
-    """A new state without these ids, all of which must be there."""
-    if len(ids) == 0:
-        return rows
-    rows.ids.require(ids)
-    kept = np.ones(len(rows.ids), bool)
-    kept[rows.ids.rows(ids)] = False
-    left = rows.ids.array()[kept]
-    return _Rows(SortedIds(len(left), left), rows.vectors[kept], rows.norms[kept], rows.next_id)
-
-
-class _Appender:
-    """Joins arrays in a buffer with room, so that appending costs O(rows appended), amortised."""
-
-    def __init__(self) -> None:
-        self._buffer = np.empty(0)
-        self._last: npt.NDArray[Any] | None = None
-
-    def join(self, array: npt.NDArray[Any], more: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """``array`` followed by ``more``. Older results stay as they are: they see only their own rows."""
-        n, total = len(array), len(array) + len(more)
-        if array is not self._last or total > len(self._buffer):
-            # Something else stands (or may stand) behind `array`, or there is no room.
-            self._buffer = np.empty((max(total, n + n // 2), *array.shape[1:]), array.dtype)
-            self._buffer[:n] = array
-        self._buffer[n:total] = more
-        self._last = self._buffer[:total]
-        return self._last
