@@ -85,9 +85,9 @@ TEST_P(Kinds, BigEnoughToSplitTheDatabase) {
 
 // Enough rows and queries for guessed thresholds, and every number of words that is bit-sliced (and one that is not).
 TEST_P(Kinds, ManyQueriesOfManyRows) {
-  for (const int bits : {3, 64, 65, 128, 150, 192, 200, 256, 300}) {
+  for (const int bits : {3, 64, 65, 128, 150, 192, 200, 256, 300, 512}) {
     const PackedCodes codes = make_codes(GetParam(), bits, 8900, 21);
-    for (const std::size_t k : {std::size_t{1}, std::size_t{25}, std::size_t{100}}) {
+    for (const std::size_t k : {1, 100}) {
       expect_exact(codes, make_codes(GetParam(), bits, 17, 22), k, {}, {1});
       if (HasFatalFailure()) return;
     }

@@ -2,7 +2,9 @@
 //
 // Hits are ordered by (distance, row), whatever the instruction set, the number of threads and the way the work is
 // split: over queries when there are many, over the database when there are few. Concurrent calls are safe.
-// Cost: n_queries * n * words word operations; per query 6 bytes for each of about 1.25 k + 128 kept rows.
+// Cost: n_queries * n * words word operations; per query 6 bytes for each of about 1.25 k + 128 kept rows. Batches of
+// 16 and more queries guess thresholds from a sample of at most 65,536 rows, which is copied, and scan a second time
+// for the few that were guessed too low.
 #pragma once
 
 #include <cstddef>

@@ -49,7 +49,7 @@ struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
-  // The same, faster for many queries (see sliced.hpp); from about 16 on it pays.
+  // The same, faster for many queries of at most 4 words (see sliced.hpp); from about 16 on it pays.
   void (*scan_many)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
   // Appends the entries of a multi-index's buckets that are near and that no other table has shown.
   void (*scan_runs)(const Runs& runs, Hits& hits);
