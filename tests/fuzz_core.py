@@ -4,6 +4,7 @@ Run by test_contract.py in a process of its own, because what it looks for is a 
 """
 
 import inspect
+import os
 import random
 import sys
 import tempfile
@@ -111,6 +112,7 @@ def arguments(rng: random.Random, function, folder: str):
 def main(seed: int, calls: int) -> None:
     rng = random.Random(seed)
     folder = tempfile.mkdtemp()
+    os.chdir(folder)  # some of the arguments are taken for paths, and written to
     objects = [_core.HammingIndex(9), _core.HammingIndex(64)]
     functions = [f for name, f in vars(_core).items() if callable(f) and not isinstance(f, type)]
     methods = {

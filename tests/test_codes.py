@@ -2,8 +2,13 @@
 
 import pickle
 
+import faiss
 import numpy as np
+import pgvector
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import usearch.index as usearch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +37,6 @@ def test_pack_equals_packbits_and_unpack_inverts_it(n, n_bits, seed):
 @settings(deadline=None)
 @given(n=st.integers(0, 10), n_bits=st.integers(1, 200), seed=st.integers(0))
 def test_formats_invert(name, n, n_bits, seed):
-    if name == "arrow":
-        pytest.importorskip("pyarrow")
     if name == "faiss":
         n_bits = n_bits * 8
     codes = simskip.pack(random_bits(n, n_bits, seed))
@@ -56,8 +59,53 @@ def test_layouts_of_other_tools():
     assert int(words[0, 0]) == sum(int(b) << i for i, b in enumerate(bits[0, :64]))
 
 
+def test_layouts_are_those_that_the_tools_make():
+    values = np.random.default_rng(3).normal(size=(6, 72)).astype(np.float32)
+    codes, bits = simskip.pack(values), values > 0
+    np.testing.assert_array_equal(codes.to("numpy-big"), np.packbits(bits, axis=1))
+    # faiss's own packing of real values
+    binarised = np.empty((6, 9), np.uint8)
+    faiss.fvecs2bitvecs(faiss.swig_ptr(values), faiss.swig_ptr(binarised), 72, 6)
+    np.testing.assert_array_equal(codes.to("faiss"), binarised)
+    assert codes.to("postgres") == [pgvector.Bit(row).to_text() for row in bits]
+    theirs = pa.array([row.tobytes() for row in codes.data], pa.binary(9))
+    assert codes.to("arrow").equals(theirs)
+    assert codes.to("hex") == [f"{int.from_bytes(row.tobytes(), 'big'):018x}" for row in codes.data]
+    # Elasticsearch: "the bits of a byte from the most significant to the least", bytes signed
+    for row, signed in zip(bits, codes.to("elasticsearch"), strict=True):
+        assert "".join(f"{byte & 255:08b}" for byte in signed) == "".join(map(str, row.astype(int)))
+
+
+def test_sentence_transformers_makes_the_same_codes():
+    quantize = pytest.importorskip("sentence_transformers.util").quantize_embeddings
+    values = np.random.default_rng(4).normal(size=(6, 72)).astype(np.float32)
+    codes = simskip.pack(values)
+    np.testing.assert_array_equal(codes.to("sentence-transformers"), quantize(values, "binary"))
+    np.testing.assert_array_equal(codes.to("numpy-big"), quantize(values, "ubinary"))
+    theirs = quantize(values, "binary")
+    assert simskip.Codes.from_(theirs, n_bits=72, format="sentence-transformers") == codes
+
+
+def test_arrow_survives_files_slices_and_chunks(tmp_path):
+    codes = simskip.pack(random_bits(10, 20, 5))
+    path = tmp_path / "codes.parquet"
+    pq.write_table(pa.table({"code": codes.to("arrow")}), path, row_group_size=3)
+    column = pq.read_table(path)["code"]
+    assert simskip.Codes.from_(column, n_bits=20, format="arrow") == codes
+    assert simskip.Codes.from_(column.slice(2, 5), n_bits=20, format="arrow") == codes[2:7]
+    with pytest.raises(ValueError, match="without nulls"):
+        simskip.Codes.from_(pa.array([b"123", None], pa.binary(3)), n_bits=20, format="arrow")
+
+
+def test_usearch_finds_the_same_distances():
+    codes = simskip.pack(random_bits(200, 64, 6))
+    theirs = usearch.search(codes.to("numpy-big"), codes.to("numpy-big")[:5], 7, usearch.MetricKind.Hamming, exact=True)
+    ours = simskip.HammingIndex(64)
+    ours.add(codes)
+    np.testing.assert_array_equal(ours.search(codes[:5], k=7)[0], theirs.distances)
+
+
 def test_faiss_finds_the_same_neighbours():
-    faiss = pytest.importorskip("faiss")
     codes = simskip.pack(random_bits(200, 64, 2))
     theirs = faiss.IndexBinaryFlat(64)
     theirs.add(codes.to("faiss"))
@@ -143,7 +191,6 @@ def test_errors_name_the_argument(call, message):
 
 
 def test_arrow_refuses_other_types_of_the_same_width():
-    pa = pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match="fixed-size binary of 8 bytes"):
         simskip.Codes.from_(pa.array([1, 2]), n_bits=64, format="arrow")
 

@@ -211,12 +211,19 @@ def native_calls(folder: Path):
     X = rng.normal(size=(20_000, 64)).astype(np.float32)
     index, vectors = simskip.HammingIndex(128), simskip.VectorIndex(64)
     index.add(codes)
+    few = simskip.HammingIndex(128)
+    few.add(codes[:5000])
     vectors.add(X)
     norms, path = _core.row_norms(X), os.fspath(folder / "a")
     index.save(path)
     candidates = np.tile(np.arange(2000), (20, 1))
     outputs = rng.normal(size=(5, 128)).astype(np.float32)
     products = np.ascontiguousarray(X[:200] @ X.T)
+
+    def multi_index():
+        fresh = simskip.HammingIndex(128)
+        fresh.add(codes)
+        return fresh
 
     def propose():
         top = _core.FloatTopK(X[:200], 5, "dot", float(norms.max()))
@@ -225,6 +232,9 @@ def native_calls(folder: Path):
     return {
         "search": lambda: index.search(codes[:20], 5, threads=1),
         "range_search": lambda: index.range_search(codes[:20], 5, threads=1),
+        "build": lambda: multi_index().build(threads=1),
+        "knn_graph": lambda: few.knn_graph(1, threads=1),
+        "duplicates": lambda: few.duplicates(0, threads=1),
         "asymmetric": lambda: index._native.search_asymmetric(outputs, 5),
         "add": lambda: simskip.HammingIndex(128).add(codes),
         "upsert": lambda: index.upsert(codes, np.arange(len(codes))),
@@ -249,8 +259,9 @@ def calls(tmp_path_factory):
 
 
 NAMES = [
-    "search", "range_search", "asymmetric", "add", "upsert", "codes", "save", "load", "pack", "unpack", "row_norms",
-    "propose", "rerank", "gaussian", "principal_axes", "write_sections", "read_sections",
+    "search", "range_search", "build", "knn_graph", "duplicates", "asymmetric", "add", "upsert", "codes", "save",
+    "load", "pack", "unpack", "row_norms", "propose", "rerank", "gaussian", "principal_axes", "write_sections",
+    "read_sections",
 ]  # fmt: skip
 
 
@@ -290,7 +301,7 @@ SETUP = """
 import sys, numpy as np, simskip
 rng = np.random.default_rng(0)
 codes = simskip.Codes(rng.integers(0, 256, (200_000, 8), dtype=np.uint8), 64)
-index = simskip.HammingIndex(64); index.add(codes)
+index = simskip.HammingIndex(64, method="scan"); index.add(codes)
 X = rng.normal(size=(100_000, 64)).astype(np.float32)
 """
 LONG = {
@@ -303,6 +314,24 @@ LONG = {
         "many = simskip.Codes(rng.integers(0, 256, (2_000_000, 8), dtype=np.uint8), 64)",
         "index.range_search(many, 0)",
         "index.range_search(codes[:2], 0)",
+    ),
+    "multi-index": (
+        "many = simskip.Codes(rng.integers(0, 256, (2_000_000, 8), dtype=np.uint8), 64);"
+        "index = simskip.HammingIndex(64, method='multi-index'); index.add(codes)",
+        "index.search(many, 1)",
+        "index.search(codes[:2], 1)",
+    ),
+    "build": (
+        "index = simskip.HammingIndex(4096, method='multi-index');"
+        "index.add(simskip.Codes(rng.integers(0, 256, (200_000, 512), dtype=np.uint8), 4096))",
+        "index.build()",
+        "index.ids[-2:]",
+    ),
+    "knn_graph": ("index.add(codes)", "index.knn_graph(1)", "index.search(codes[:2], 1)"),
+    "duplicates": (
+        "index.add(simskip.Codes(rng.integers(0, 256, (1_000_000, 8), dtype=np.uint8), 64))",
+        "index.duplicates(3)",
+        "index.search(codes[:2], 1)",
     ),
     "asymmetric": (
         "many = rng.normal(size=(200_000, 64)).astype(np.float32)",
@@ -357,9 +386,10 @@ print("usable")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_no_argument_crashes_the_core(seed):
+def test_no_argument_crashes_the_core(seed, tmp_path):
     result = subprocess.run(
         [sys.executable, os.fspath(HERE / "fuzz_core.py"), str(seed), "6000"],
+        cwd=tmp_path,  # some calls write files
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

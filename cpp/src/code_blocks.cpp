@@ -1,29 +1,19 @@
 #include "simskip/code_blocks.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 
+#include "huge_pages.hpp"
 #include "simskip/codes.hpp"
 
 namespace simskip {
 namespace {
 
-constexpr std::size_t huge_page = std::size_t{2} << 20;
-
-// Zeroed, aligned to cache lines; big ones to huge pages, which save the scan a page-table walk every 4 KiB.
 std::shared_ptr<std::uint64_t> allocate(std::size_t bytes) {
-  const std::size_t alignment = bytes >= 2 * huge_page ? huge_page : 64;
-  const std::size_t rounded = std::max((bytes + alignment - 1) / alignment * alignment, alignment);
-  void* memory = std::aligned_alloc(alignment, rounded);
-  if (!memory) throw std::bad_alloc();
-  if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish; refusal costs only speed
-  std::memset(memory, 0, rounded);
-  return {static_cast<std::uint64_t*>(memory), std::free};
+  auto memory = allocate_huge<std::uint64_t>(bytes / sizeof(std::uint64_t));
+  std::memset(memory.get(), 0, bytes);
+  return memory;
 }
 
 }  // namespace
@@ -54,6 +44,23 @@ void CodeBlocks::append(const std::uint8_t* codes, std::size_t n) {
     for (std::size_t w = 0; w < words_; ++w) *word(size_ + i, w) = words[w];
   }
   size_ += n;
+}
+
+void CodeBlocks::append(const CodeBlocks& other, std::size_t begin, std::size_t end) {
+  reserve(size_ + (end - begin));
+  if (words_ == 1) {  // then rows follow each other in memory
+    if (begin < end) std::memcpy(own_ + size_, other.data() + begin, (end - begin) * sizeof(std::uint64_t));
+  } else {
+    for (std::size_t row = begin, to = size_; row < end; ++row, ++to)
+      for (std::size_t w = 0; w < words_; ++w) *word(to, w) = *other.word(row, w);
+  }
+  size_ += end - begin;
+}
+
+void CodeBlocks::overwrite(std::size_t row, const std::uint8_t* code) noexcept {
+  std::uint64_t words[max_bits / 64];
+  bytes_to_words(code, n_bits_, words);
+  for (std::size_t w = 0; w < words_; ++w) *word(row, w) = words[w];
 }
 
 void CodeBlocks::read(std::size_t row, std::uint8_t* code) const {

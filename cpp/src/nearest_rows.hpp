@@ -36,7 +36,8 @@ class NearestRows : public kernels::Hits {
   // Drops all but the k nearest and accepts only what is nearer than the farthest of them. Distances are small
   // integers, so counting them finds the k-th one without sorting.
   void keep_k() {
-    if (count < k_) return;
+    if (count < k_ || (count == k_ && tight_)) return;
+    tight_ = true;
     std::vector<std::uint32_t>& histogram = *histogram_;
     for (std::uint32_t i = 0; i < count; ++i) ++histogram[distances[i]];
     std::uint32_t nearer = 0, last = 0;
@@ -56,6 +57,7 @@ class NearestRows : public kernels::Hits {
 
  private:
   std::uint32_t k_;
+  bool tight_ = false;  // there were k rows once; since then `count` grows with every new one
   std::vector<std::uint32_t> row_buffer_;
   std::vector<std::uint16_t> distance_buffer_;
   std::vector<std::uint32_t>* histogram_;

@@ -118,9 +118,9 @@ TEST(HammingIndex, FullRangesOfIdsTakeNoMemory) {
     odd.push_back(2 * i + 1);
   }
   index.add(codes.bytes.data(), even.data(), 64);
-  EXPECT_EQ(index.nbytes(), 64u * 8 + 64 * 8);
+  EXPECT_EQ(index.sizes().nbytes(), 64u * 8 + 64 * 8);
   index.add(codes.row(64), odd.data(), 64);
-  EXPECT_EQ(index.nbytes(), 128u * 8);
+  EXPECT_EQ(index.sizes().nbytes(), 128u * 8);
 }
 
 TEST(HammingIndex, LargestIdsNeverWrapAround) {
@@ -162,7 +162,8 @@ TEST(HammingIndex, FiltersSparseAndDense) {
     for (auto& id : expected.ids)
       if (id != no_id) id = ids[static_cast<std::size_t>(id)];
     IndexOptions options;
-    options.where = &where;
+    const Filter filter{where.data(), nullptr, where.size()};
+    options.where = &filter;
     const Neighbors found = index.search(queries.bytes.data(), queries.n, 60, options);
     EXPECT_EQ(found.ids, expected.ids) << every;
     EXPECT_EQ(found.distances, expected.distances) << every;
@@ -174,7 +175,8 @@ TEST(HammingIndex, FiltersSparseAndDense) {
   }
   const Ids unknown = {2};
   IndexOptions options;
-  options.where = &unknown;
+  const Filter filter{unknown.data(), nullptr, 1};
+  options.where = &filter;
   EXPECT_THROW(index.search(queries.bytes.data(), 1, 1, options), std::invalid_argument);
 }
 

@@ -83,6 +83,61 @@ TEST_P(Kinds, BigEnoughToSplitTheDatabase) {
   expect_exact(codes, make_codes(GetParam(), 64, 2, 14), 25, {});
 }
 
+// Enough rows and queries for guessed thresholds, and every number of words that is bit-sliced (and one that is not).
+TEST_P(Kinds, ManyQueriesOfManyRows) {
+  for (const int bits : {3, 64, 65, 128, 150, 192, 200, 256, 300}) {
+    const PackedCodes codes = make_codes(GetParam(), bits, 8900, 21);
+    for (const std::size_t k : {std::size_t{1}, std::size_t{25}, std::size_t{100}}) {
+      expect_exact(codes, make_codes(GetParam(), bits, 17, 22), k, {}, {1});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(Kinds, ManyQueriesWithAFilter) {
+  const std::size_t n = 20000;
+  const PackedCodes codes = make_codes(GetParam(), 64, n, 23), queries = make_codes(GetParam(), 64, 40, 24);
+  for (const unsigned every : {1u, 2u, 50u}) {
+    std::vector<std::uint64_t> allowed(CodeBlocks::padded_rows(n) / 64);
+    for (std::size_t row = 0; row < n; ++row)
+      if (row % every == every / 2) allowed[row / 64] |= std::uint64_t{1} << (row % 64);
+    for (const int farthest : {0, 12, SearchOptions::max_distance_any}) {
+      SearchOptions options;
+      options.allowed = allowed.data();
+      options.max_distance = farthest;
+      expect_exact(codes, queries, 25, options, {1, 2});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Rows ordered by distance, or by cluster: any part of the database is unlike the rest.
+TEST(TopK, ManyQueriesOfASortedDatabase) {
+  const std::size_t n = 16384;
+  PackedCodes sorted(64, n), clusters(64, n);
+  std::mt19937 engine(25);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (int bit = 0; bit < static_cast<int>(i * 64 / n); ++bit) sorted.flip(i, bit);
+    if (i % 128 == 0) {
+      for (int bit = 0; bit < 64; ++bit)
+        if (engine() & 1) clusters.flip(i, bit);
+    } else {
+      std::copy_n(clusters.row(i / 128 * 128), 8, clusters.row(i));
+      for (int flips = 0; flips < 5; ++flips) clusters.flip(i, static_cast<int>(engine() % 64));
+    }
+  }
+  PackedCodes queries(64, 32), members(64, 32);
+  for (std::size_t q = 0; q < 32; ++q) {
+    for (int bit = 0; bit < static_cast<int>(2 * q); ++bit) queries.flip(q, bit);
+    std::copy_n(clusters.row(q * 500), 8, members.row(q));
+  }
+  for (const std::size_t k : {1, 25, 100, 400}) {
+    expect_exact(sorted, queries, k, {});
+    expect_exact(clusters, members, k, {});
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST_P(Kinds, AllowedRowsAndFarthestDistance) {
   const std::size_t n = 1000;
   for (const int bits : {9, 64, 130}) {

@@ -1,6 +1,5 @@
 """The exact Hamming index against NumPy, a dictionary, damaged files, other threads and kill -9."""
 
-import copy
 import os
 import pickle
 import signal
@@ -13,47 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import simskip
 
-NO_DISTANCE = 2**31 - 1
-
-
-def random_codes(n, n_bits, seed):
-    return simskip.pack(np.random.default_rng(seed).integers(0, 2, (n, n_bits)))
-
-
-def clustered_codes(n, n_bits, seed):
-    rng = np.random.default_rng(seed)
-    centres = rng.integers(0, 2, (3, n_bits))
-    return simskip.pack(centres[rng.integers(0, 3, n)] ^ (rng.random((n, n_bits)) < 0.08))
-
-
-def all_distances(queries, codes):
-    return np.bitwise_count(queries.data[:, None] ^ codes.data[None]).sum(axis=2, dtype=np.int64)
-
-
-def oracle(queries, codes, ids, k, allowed=None, max_distance=None):
-    """Every (distance, id), sorted, cut at k and padded."""
-    distances = np.full((len(queries), k), NO_DISTANCE, np.int32)
-    found = np.full((len(queries), k), -1, np.int64)
-    every = all_distances(queries, codes)
-    for q, row in enumerate(every):
-        hits = sorted(
-            (d, i)
-            for d, i in zip(row.tolist(), ids.tolist(), strict=True)
-            if (allowed is None or i in allowed) and (max_distance is None or d <= max_distance)
-        )[:k]
-        for place, (d, i) in enumerate(hits):
-            distances[q, place], found[q, place] = d, i
-    return distances, found
-
-
-def assert_same(found, expected):
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+from .oracle import NO_DISTANCE, all_distances, assert_same, clustered_codes, oracle, random_codes
 
 
 @pytest.fixture(params=simskip.cpu.available)
@@ -146,90 +108,6 @@ def test_no_queries():
     index.add(random_codes(5, 9, 0))
     assert index.search(random_codes(0, 9, 0), 3)[1].shape == (0, 3)
     assert index.range_search(random_codes(0, 9, 0), 3)[0].tolist() == [0]
-
-
-class AgainstADictionary(RuleBasedStateMachine):
-    """add, upsert, remove, save, load, pickle in any order."""
-
-    def __init__(self):
-        super().__init__()
-        self.index = simskip.HammingIndex(11)
-        self.model = {}
-        self.next_id = 0
-        self.rng = np.random.default_rng(0)
-        self.path = f"/tmp/simskip-state-{os.getpid()}"
-
-    def codes(self, n):
-        return simskip.pack(self.rng.integers(0, 2, (n, 11)))
-
-    def store(self, codes, ids):
-        for i, id in enumerate(ids):
-            self.model[id] = codes.data[i].tobytes()
-            self.next_id = max(self.next_id, id + 1)
-
-    @rule(n=st.integers(0, 4))
-    def add(self, n):
-        codes = self.codes(n)
-        self.index.add(codes)
-        self.store(codes, list(range(self.next_id, self.next_id + n)))
-
-    @rule(ids=st.lists(st.integers(0, 15), unique=True, max_size=5))
-    def add_ids(self, ids):
-        codes = self.codes(len(ids))
-        taken = [id for id in ids if id in self.model]
-        if taken:
-            with pytest.raises(ValueError, match=f"id {taken[0]} is in the index already"):
-                self.index.add(codes, ids)
-        else:
-            self.index.add(codes, ids)
-            self.store(codes, ids)
-
-    @rule(ids=st.lists(st.integers(0, 15), unique=True, max_size=5))
-    def upsert(self, ids):
-        codes = self.codes(len(ids))
-        self.index.upsert(codes, ids)
-        self.store(codes, ids)
-
-    @rule(ids=st.lists(st.integers(0, 15), unique=True, max_size=3))
-    def remove(self, ids):
-        unknown = [id for id in ids if id not in self.model]
-        if unknown:
-            with pytest.raises(ValueError, match=f"id {unknown[0]} is not in the index"):
-                self.index.remove(ids)
-        else:
-            self.index.remove(ids)
-            for id in ids:
-                del self.model[id]
-
-    @rule(mmap=st.booleans())
-    def save_and_load(self, mmap):
-        self.index.save(self.path)
-        self.index = simskip.HammingIndex.load(self.path, mmap=mmap)
-
-    @rule(way=st.sampled_from([copy.copy, copy.deepcopy, lambda i: pickle.loads(pickle.dumps(i))]))
-    def copy(self, way):
-        old, self.index = self.index, way(self.index)
-        if self.model:
-            old.remove(list(self.model))  # the copy is its own
-
-    @invariant()
-    def equal(self):
-        ids = sorted(self.model)
-        assert len(self.index) == len(ids)
-        assert self.index.ids.tolist() == ids
-        assert self.index.codes().data.tobytes() == b"".join(self.model[i] for i in ids)
-        assert all((id in self.index) == (id in self.model) for id in range(-1, 20))
-        if ids:
-            queries = self.codes(1)
-            assert_same(self.index.search(queries, 4), oracle(queries, self.index.codes(), np.array(ids), 4))
-
-    def teardown(self):
-        if os.path.exists(self.path):
-            os.remove(self.path)
-
-
-AgainstADictionary.TestCase.settings = settings(deadline=None, max_examples=25, stateful_step_count=20)
-TestAgainstADictionary = AgainstADictionary.TestCase
 
 
 def test_ids_are_not_given_twice():
@@ -424,7 +302,11 @@ def test_repr_and_stats():
     index = filled()
     assert repr(index) == f"HammingIndex(300 codes x 70 bits, {index.nbytes:,} bytes)"
     stats = index.stats()
-    assert stats["n_codes"] == stats["codes_scanned_per_query"] == 300
+    assert stats["n_codes"] == 300
+    assert stats["queries"] == stats["codes_seen_per_query"] == 0
+    index.search(random_codes(4, 70, 0))
+    assert index.stats()["queries_by_scan"] == index.stats()["queries"] == 4
+    assert index.stats()["codes_seen_per_query"] == 300
     assert stats["isa"] == simskip.cpu.isa
     assert stats["nbytes"] == index.nbytes == 320 * 2 * 8 + 300 * 8
     assert index.method == "auto"

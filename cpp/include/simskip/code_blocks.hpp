@@ -34,6 +34,17 @@ class CodeBlocks {
   // codes: (n, bytes_per_code(n_bits)) packed rows. Amortised O(n). Throws std::length_error past max_size.
   void append(const std::uint8_t* codes, std::size_t n);
 
+  // Rows [begin, end) of `other`, which has the same bit count and is not this. Costs and throws as above.
+  void append(const CodeBlocks& other, std::size_t begin, std::size_t end);
+
+  // Makes room, so that appending up to n rows in all does not throw.
+  void reserve(std::size_t n);
+
+  // Whether the memory is this object's own, so that rows may be overwritten.
+  bool owned() const { return own_ != nullptr; }
+  // Replaces one row by packed bytes. Only if owned().
+  void overwrite(std::size_t row, const std::uint8_t* code) noexcept;
+
   // Writes one row's packed bytes.
   void read(std::size_t row, std::uint8_t* code) const;
 
@@ -45,7 +56,6 @@ class CodeBlocks {
   const std::uint64_t* word(std::size_t row, std::size_t w) const {
     return data_.get() + (row / 8 * words_ + w) * 8 + row % 8;
   }
-  void reserve(std::size_t n);
 
   int n_bits_;
   std::size_t words_;

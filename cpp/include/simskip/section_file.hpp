@@ -7,7 +7,9 @@
 //
 // Integers are little-endian. Every byte is covered: header and table by their checksums, sections by theirs, the gaps
 // by being zero. A damaged or hostile file gives FormatError; nothing is allocated by the file's word alone.
-// Writing is atomic: a temporary file in the same folder, synced, then renamed over the old one, the folder synced.
+// Writing is atomic: a temporary file in the same folder, synced, then renamed over the old one, the folder synced. A
+// process killed while it writes leaves its temporary file PATH.tmp-PID-N behind: one for each kill, read by nobody,
+// deleted by nobody (its writer might be alive on another machine).
 #pragma once
 
 #include <cstddef>

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#include "contiguous.hpp"
 #include "nibbles.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
@@ -19,6 +20,12 @@ struct Lanes {
   static constexpr int blocks[3] = {2, 1, 1};
   static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
   static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
+  static Vec full_add(Vec& sum, Vec a, Vec b) {
+    const Vec differ = a ^ b, carry = (a & b) | (sum & differ);
+    sum = sum ^ differ;
+    return carry;
+  }
+  static constexpr int registers = 16, together = 1;
   static bool nonzero(Vec v) { return !_mm256_testz_si256(v, v); }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }
@@ -76,12 +83,13 @@ struct Bytes {
 }  // namespace
 
 extern const Kernels avx2;
-const Kernels avx2{"avx2",
-                   scan<Lanes>,
-                   scan_many<Lanes>,
-                   dot<Doubles>,
-                   squared_l2<Doubles>,
-                   split_nibbles<Lanes>,
-                   near_nibbles<Bytes>};
+const Kernels avx2{.isa = "avx2",
+                   .scan = scan<Lanes>,
+                   .scan_many = scan_many<Lanes>,
+                   .scan_runs = contiguous<Lanes>,
+                   .dot = dot<Doubles>,
+                   .squared_l2 = squared_l2<Doubles>,
+                   .split_nibbles = split_nibbles<Lanes>,
+                   .near_nibbles = near_nibbles<Bytes>};
 
 }  // namespace simskip::kernels

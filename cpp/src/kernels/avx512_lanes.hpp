@@ -17,6 +17,12 @@ struct Avx512Lanes {
   // Truth tables of three inputs: 0x96 is their exclusive or, 0xE8 their majority.
   static Vec parity(Vec a, Vec b, Vec c) { return Vec(_mm512_ternarylogic_epi64(a, b, c, 0x96)); }
   static Vec majority(Vec a, Vec b, Vec c) { return Vec(_mm512_ternarylogic_epi64(a, b, c, 0xE8)); }
+  // From the new sum instead of the old one, so that no register is copied: a if a == b, else not the new sum.
+  static Vec full_add(Vec& sum, Vec a, Vec b) {
+    sum = parity(sum, a, b);
+    return Vec(_mm512_ternarylogic_epi64(a, b, sum, 0xD4));
+  }
+  static constexpr int registers = 32, together = 2;
   static bool nonzero(Vec v) { return _mm512_test_epi64_mask(v, v) != 0; }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }

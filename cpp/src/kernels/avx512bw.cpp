@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "avx512_lanes.hpp"
+#include "contiguous.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
 
@@ -25,12 +26,13 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512bw;
-const Kernels avx512bw{"avx512bw",
-                       scan<Lanes>,
-                       scan_many<Lanes>,
-                       dot<Avx512Doubles>,
-                       squared_l2<Avx512Doubles>,
-                       split_nibbles<Lanes>,
-                       near_nibbles<Avx512Bytes>};
+const Kernels avx512bw{.isa = "avx512bw",
+                       .scan = scan<Lanes>,
+                       .scan_many = scan_many<Lanes>,
+                       .scan_runs = contiguous<Lanes>,
+                       .dot = dot<Avx512Doubles>,
+                       .squared_l2 = squared_l2<Avx512Doubles>,
+                       .split_nibbles = split_nibbles<Lanes>,
+                       .near_nibbles = near_nibbles<Avx512Bytes>};
 
 }  // namespace simskip::kernels

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "avx512_lanes.hpp"
+#include "contiguous.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
 
@@ -19,8 +20,13 @@ struct Lanes : Avx512Lanes {
 }  // namespace
 
 extern const Kernels avx512vpopcntdq;
-const Kernels avx512vpopcntdq{
-    "avx512vpopcntdq",         scan<Lanes>,          scan_many<Lanes>,         dot<Avx512Doubles>,
-    squared_l2<Avx512Doubles>, split_nibbles<Lanes>, near_nibbles<Avx512Bytes>};
+const Kernels avx512vpopcntdq{.isa = "avx512vpopcntdq",
+                              .scan = scan<Lanes>,
+                              .scan_many = scan_many<Lanes>,
+                              .scan_runs = contiguous<Lanes>,
+                              .dot = dot<Avx512Doubles>,
+                              .squared_l2 = squared_l2<Avx512Doubles>,
+                              .split_nibbles = split_nibbles<Lanes>,
+                              .near_nibbles = near_nibbles<Avx512Bytes>};
 
 }  // namespace simskip::kernels

@@ -1,6 +1,7 @@
 // Any processor: the compiler's portable vectors of two words (SSE2 on x86-64).
 #include <cstdint>
 
+#include "contiguous.hpp"
 #include "scan.hpp"
 #include "sliced.hpp"
 #include "sums.hpp"
@@ -16,6 +17,12 @@ struct Lanes {
   static constexpr int blocks[3] = {2, 1, 1};
   static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
   static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
+  static Vec full_add(Vec& sum, Vec a, Vec b) {
+    const Vec differ = a ^ b, carry = (a & b) | (sum & differ);
+    sum = sum ^ differ;
+    return carry;
+  }
+  static constexpr int registers = 16, together = 1;
   static bool nonzero(Vec v) { return (v[0] | v[1]) != 0; }
   static Vec load(const Word* p) { return *reinterpret_cast<const Vec*>(p); }
   static void store(Word* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
@@ -60,6 +67,13 @@ struct Doubles {
 }  // namespace
 
 extern const Kernels baseline;
-const Kernels baseline{"baseline", scan<Lanes>, scan_many<Lanes>, dot<Doubles>, squared_l2<Doubles>, nullptr, nullptr};
+const Kernels baseline{.isa = "baseline",
+                       .scan = scan<Lanes>,
+                       .scan_many = scan_many<Lanes>,
+                       .scan_runs = contiguous<Lanes>,
+                       .dot = dot<Doubles>,
+                       .squared_l2 = squared_l2<Doubles>,
+                       .split_nibbles = nullptr,
+                       .near_nibbles = nullptr};
 
 }  // namespace simskip::kernels

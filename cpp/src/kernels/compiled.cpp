@@ -20,14 +20,16 @@ const Candidate table[] = {
     {&avx512vpopcntdq,
      [] {
        return __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("bmi2");
      }},
     {&avx512bw,
      [] {
        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vl");
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
      }},
-    {&avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {&avx2,
+     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
 #elif defined(__aarch64__)
     {&neon, [] { return true; }},  // part of the architecture
 #endif

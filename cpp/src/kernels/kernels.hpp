@@ -43,12 +43,16 @@ struct Nibbles {
 inline constexpr std::uint32_t narrow_words = 2;
 inline constexpr std::uint32_t wide_entry = 63;
 
+struct Runs;  // runs.hpp
+
 struct Kernels {
   const char* isa;
   // Appends to hits[q] every row nearer to queries[q] than hits[q]->threshold, in ascending row order.
   void (*scan)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
   // The same, faster for many queries (see sliced.hpp); from about 16 on it pays.
   void (*scan_many)(const Scan& scan, const std::uint64_t* const* queries, Hits* const* hits, std::uint32_t n_queries);
+  // Appends the entries of a multi-index's buckets that are near and that no other table has shown.
+  void (*scan_runs)(const Runs& runs, Hits& hits);
   // Sums in double over 16 interleaved partial sums, always added up in the same order: every instruction set
   // returns the same bits. (A product of two floats is exact in double, so fused and separate adds agree.)
   double (*dot)(const float* a, const float* b, std::uint32_t dim);

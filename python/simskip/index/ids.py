@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,28 @@ import numpy.typing as npt
 
 from ..validation import array_of, unique_ids
 
-__all__ = ["SortedIds", "Where", "allowed_ids", "needs_ids"]
+__all__ = [
+    "FILTER_BLOCK",
+    "Filter",
+    "IdArray",
+    "SortedIds",
+    "Where",
+    "WhereEach",
+    "allowed_ids",
+    "calls_back",
+    "is_for_each_query",
+    "needs_ids",
+    "resolved",
+    "resolved_for_each",
+]
 
 IdArray = npt.NDArray[np.int64]
+Filter = IdArray | npt.NDArray[np.bool_]
 Where = npt.ArrayLike | Callable[[IdArray], npt.ArrayLike] | None
+WhereEach = Where | Sequence[Where]
 
 # Ids that a callable filter sees at once: enough to make its NumPy calls cheap, little memory.
-_FILTER_BLOCK = 1 << 16
+FILTER_BLOCK = 1 << 16
 
 
 class SortedIds:
@@ -88,7 +104,7 @@ def allowed_ids(where: Where, ids: Callable[[], IdArray]) -> IdArray | None:
         return None
     if callable(where):
         present = ids()
-        blocks = [present[i : i + _FILTER_BLOCK] for i in range(0, len(present), _FILTER_BLOCK)]
+        blocks = [present[i : i + FILTER_BLOCK] for i in range(0, len(present), FILTER_BLOCK)]
         passed = [block[_mask(where(block), len(block), "where(ids)")] for block in blocks]
         return np.concatenate(passed) if passed else present
     array = array_of(where, "where")
@@ -96,6 +112,72 @@ def allowed_ids(where: Where, ids: Callable[[], IdArray]) -> IdArray | None:
         present = ids()
         return present[_mask(array, len(present), "where")]
     return np.sort(unique_ids(array, "where"))
+
+
+def is_for_each_query(where: WhereEach) -> bool:
+    """Whether ``where`` is a list of filters, one per query, rather than a list of ids or of booleans."""
+    return isinstance(where, (list, tuple)) and any(
+        one is None or callable(one) or isinstance(one, (list, tuple, np.ndarray, range)) for one in where
+    )
+
+
+def calls_back(where: WhereEach) -> bool:
+    """Whether a callable is among the filters: it sees ids, which must not change before its answer is used."""
+    return any(map(callable, where)) if is_for_each_query(where) else callable(where)  # type: ignore[arg-type]
+
+
+def resolved(where: Where, blocks: Callable[[], Iterable[IdArray]], name: str = "where") -> Filter | None:
+    """A filter as the native index takes it.
+
+    Parameters
+    ----------
+    where : array of ids, boolean mask, callable, or None
+        See ``allowed_ids``.
+    blocks : callable
+        Gives all ids of the index, ascending, in blocks; asked only for callables.
+
+    Returns
+    -------
+    filter : (m,) int64, ascending; or (n,) bool in ascending order of id; or None
+        Whether a mask is as long as the index, and whether ids are there, is left to the native index.
+    """
+    if where is None:
+        return None
+    if callable(where):
+        masks = [_mask(where(block), len(block), f"{name}(ids)") for block in blocks()]
+        return np.concatenate(masks) if masks else np.empty(0, np.bool_)
+    array = array_of(where, name)
+    if array.dtype == np.bool_ and array.ndim == 1:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.int64 and array.ndim == 1 and array.size and array[0] >= 0 and (array[1:] > array[:-1]).all():
+        return np.ascontiguousarray(array)  # as it should be: sorting it would take most of a search
+    return np.sort(unique_ids(array, name))
+
+
+def resolved_for_each(
+    where: Sequence[Where], n_queries: int, blocks: Callable[[], Iterable[IdArray]]
+) -> tuple[list[Filter], npt.NDArray[np.int32]]:
+    """Filters for each query as the native index takes them: the distinct ones, and each query's place (-1: none)."""
+    if len(where) != n_queries:
+        raise ValueError(f"where must hold one filter for each of the {n_queries} queries, got {len(where)}")
+    filters: list[Filter] = []
+    places = np.full(n_queries, -1, np.int32)
+    by_object: dict[int, int] = {}
+    by_content: dict[tuple[str, int, bytes], int] = {}
+    for query, one in enumerate(where):
+        if one is None:
+            continue
+        place = by_object.get(id(one))
+        if place is None:
+            filter = resolved(one, blocks, f"where[{query}]")
+            assert filter is not None
+            content = (filter.dtype.char, len(filter), hashlib.blake2b(filter.data, digest_size=16).digest())
+            place = by_content.setdefault(content, len(filters))
+            if place == len(filters):
+                filters.append(filter)
+            by_object[id(one)] = place
+        places[query] = place
+    return filters, places
 
 
 def _mask(value: Any, n: int, name: str) -> npt.NDArray[np.bool_]:
