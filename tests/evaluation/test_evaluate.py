@@ -94,6 +94,21 @@ def test_memory_is_counted(report):
     assert exact.get("vector_bytes") == 1000 * 24 * 4
 
 
+def test_a_target_recall_is_judged_like_a_depth(clusters, hasher):
+    X, Q, _, _ = clusters
+    searchers = {"target": (hasher, {"recall": 0.9, "scoring": "asymmetric"}), "all": (hasher, {"recall": 1.0})}
+    report = evaluate(searchers, database=X, queries=Q, k=10, **FAST)
+    target, everything = report.row("target"), report.row("all")
+    assert target.description == "24-bit codes, asymmetric + rerank for recall 0.9"
+    assert target.get("recall@10") >= 0.9
+    assert 10 * 24 * 4 <= target.get("vector_bytes") < 1000 * 24 * 4
+    assert not target.disqualified
+    assert everything.disqualified
+    assert everything.flags == [
+        "the rerank (rerank for recall 1.0) covers all 1000 items at k = 10: this is exact search by another name"
+    ]
+
+
 def test_times_are_there_and_consistent(report):
     for row in report.rows[:-1]:
         assert len(row.latencies_ms) == 5

@@ -12,7 +12,7 @@ import simskip
 from simskip.index import calibration as calibration_module
 from simskip.index.depth import SAMPLE, DepthRule, depth_grid, landmarks, learn
 
-DIM, K, N = 24, 10, 4200
+DIM, K, N = 24, 10, 3000
 TARGETS = (0.9, 0.95, 0.99)
 
 
@@ -40,7 +40,7 @@ def index(hasher):
 
 @pytest.fixture(scope="module")
 def queries():
-    return clusters(1200, 2)
+    return clusters(2000, 2)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,20 @@ def test_the_first_search_calibrates_and_the_state_is_reproducible(hasher, index
     for a, b in zip(again.search(queries, K, recall=0.9), index.search(queries, K, recall=0.9), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.stats()["calibrated"] == [K]
+
+
+def test_what_is_learned_does_not_depend_on_the_instruction_set(hasher, queries):
+    isa, answers = simskip.cpu.isa, []
+    try:
+        for name in simskip.cpu.available:
+            simskip.cpu.force(name)
+            index = simskip.SimilarityIndex(hasher, "l2")
+            index.add(clusters(1000, 1))
+            distances, ids = index.search(queries[:200], K, recall=0.95)
+            answers.append(distances.tobytes() + ids.tobytes())
+    finally:
+        simskip.cpu.force(isa)
+    assert len(set(answers)) == 1
 
 
 def test_a_fifth_of_changes_makes_it_stale(hasher, queries):

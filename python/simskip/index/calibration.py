@@ -22,13 +22,13 @@ Found = tuple[npt.NDArray[Any], IdArray]
 Candidates = Callable[[Floats, int, str], Found]
 
 # Queries drawn from the index, and how few of one's own still tell something.
-N_QUERIES = 1500
+N_QUERIES = 3000
 MIN_QUERIES = 100
 # Below this many items exact search is the cheaper one.
 _FEWEST_ITEMS = 1000
-# Reading a larger part of the vectors here and there costs more than reading all of them in order.
-_LARGEST_PART = 8
-_SHORTEST_LIST = 4096
+# Reading a larger part of many vectors here and there costs more than multiplying all of them in order.
+_LARGEST_PART = 16
+_SHORTEST_LIST = 8192
 # Candidates of all queries of a block, to bound memory.
 _BLOCK = 1 << 21
 # After this share of the items has changed, what was learned no longer holds.

@@ -23,9 +23,9 @@ Floats = npt.NDArray[np.float64]
 
 # Queries whose mean recall is to reach the target.
 SAMPLE = 200
-# Margins in standard errors: of the mean over a sample (two: 97.7 % of samples), and of the calibration's own mean.
-_SAMPLE_MARGIN = 2.0
-_CALIBRATION_MARGIN = 1.65
+# Margins in standard errors: of a sample's mean (1.85: 96.8 % of samples), of the calibration's mean (2.33: 99 %).
+_SAMPLE_MARGIN = 1.85
+_CALIBRATION_MARGIN = 2.33
 # Depths at which a rule may stop are so far apart: on average half of it is read in vain.
 _GRID_RATIO = 1.05
 # Depths, in multiples of k, whose code distances describe a query.
@@ -57,8 +57,10 @@ class DepthRule:
         Depths at which a query may stop, the first is k; one that does not stop at the last is searched exactly.
     bias : (g,) float64
         What the depth itself says about the next candidates: log odds that one of them is a true neighbour.
+    slope : (g,) float64
+        Of the code distance at the depth.
     weights : (4,) float64
-        Of the code distance at the depth and of those at the landmarks.
+        Of that distance's square, and of the code distances at the landmarks.
     levels, recalls, reads, usual : (l,) float64
         For each level of the log odds: the recall that samples of queries reach with confidence, vectors read per
         query, and the depth that nine of ten queries stay within. From least to most reading.
@@ -66,6 +68,7 @@ class DepthRule:
 
     grid: npt.NDArray[np.int64]
     bias: Floats
+    slope: Floats
     weights: Floats
     levels: Floats
     recalls: Floats
@@ -114,7 +117,8 @@ class DepthRule:
     def log_odds(self, at_grid: npt.NDArray[Any], at_landmarks: npt.NDArray[Any]) -> Floats:
         """The lowest log odds so far at the first depths of the grid. Sums in a fixed order, the same in any batch."""
         crowd = sum(weight * at_landmarks[:, i] for i, weight in enumerate(self.weights[1:]))
-        odds = (self.bias[: at_grid.shape[1]] + self.weights[0] * at_grid) + np.asarray(crowd)[:, None]
+        g = at_grid.shape[1]
+        odds = (self.bias[:g] + (self.slope[:g] + self.weights[0] * at_grid) * at_grid) + np.asarray(crowd)[:, None]
         return np.minimum.accumulate(odds, axis=1)
 
     def to_dict(self) -> dict[str, list[float]]:
@@ -129,7 +133,11 @@ class DepthRule:
             raise ValueError("a depth rule consists of lists of numbers")
         rule = cls(arrays.pop("grid").astype(np.int64), **arrays)
         lengths = {len(array) for array in (rule.levels, rule.recalls, rule.reads, rule.usual)}
-        fits = len(rule.bias) == len(rule.grid) and len(rule.weights) == 1 + len(_LANDMARKS) and len(lengths) == 1
+        fits = (
+            len(rule.bias) == len(rule.slope) == len(rule.grid)
+            and len(rule.weights) == 1 + len(_LANDMARKS)
+            and len(lengths) == 1
+        )
         if rule.k < 1 or (np.diff(rule.grid) <= 0).any() or not fits:
             raise ValueError("the lists of a depth rule do not fit together")
         return rule
@@ -157,21 +165,17 @@ def learn(
     n : int
         Items of the index: what a query reads that does not stop.
     """
-    split = len(found) // 3  # a third learns the weights, the others choose the level
-    learned = _log_odds(at_grid[:split], at_landmarks[:split], found[:split], grid)
-    by_depth_alone = -np.log(grid), np.zeros(1 + len(_LANDMARKS))
-    none = np.empty(0)
-    rules = [
-        _with_levels(
-            DepthRule(grid, bias, weights, levels=none, recalls=none, reads=none, usual=none),
-            at_grid[split:],
-            at_landmarks[split:],
-            found[split:],
-            n,
-        )
-        for bias, weights in (learned, by_depth_alone)
+    split = len(found) // 4  # a quarter learns the weights, the others choose the level
+    models = [
+        _log_odds(at_grid[:split], at_landmarks[:split], found[:split], grid),
+        (-np.log(grid), np.zeros(len(grid)), np.zeros(1 + len(_LANDMARKS))),  # the depth alone
     ]
-    return min(rules, key=lambda rule: sum(rule.reads[rule.level_for(recall)] for recall in _USUAL_TARGETS))
+    rules = []
+    for bias, slope, weights in models:
+        none = np.empty(0)
+        rule = DepthRule(grid, _rounded(bias), _rounded(slope), _rounded(weights), none, none, none, none)
+        rules.append(_with_levels(rule, at_grid[split:], at_landmarks[split:], found[split:], n))
+    return min(rules, key=lambda rule: np.prod([rule.reads[rule.level_for(recall)] for recall in _USUAL_TARGETS]))
 
 
 def _with_levels(
@@ -182,15 +186,27 @@ def _with_levels(
     levels = np.unique(np.quantile(odds, np.linspace(0, 1, _LEVELS)))[::-1]
     depths = np.append(rule.grid, n)
     recall_at = np.pad(found / rule.k, ((0, 0), (0, 1)), constant_values=1.0)
-    margin = _SAMPLE_MARGIN / np.sqrt(SAMPLE) + _CALIBRATION_MARGIN / np.sqrt(len(odds))
     recalls, reads, usual = (np.empty(len(levels)) for _ in range(3))
     for i, level in enumerate(levels):
         stop = (odds >= level).sum(axis=1)  # odds fall, so this is the first place below the level
         recall = recall_at[np.arange(len(stop)), stop]
-        recalls[i] = recall.mean() - margin * recall.std(ddof=1)
+        margin = _margin(recall, _SAMPLE_MARGIN, SAMPLE) + _margin(recall, _CALIBRATION_MARGIN, len(recall))
+        recalls[i] = recall.mean() - margin
         reads[i] = depths[stop].mean()
         usual[i] = min(np.quantile(depths[stop], 0.9), rule.deepest)
     return replace(rule, levels=levels, recalls=recalls, reads=reads, usual=usual)
+
+
+def _margin(recall: Floats, errors: float, n: int) -> float:
+    """How far below its expectation a mean of n may lie: standard errors, with the Cornish-Fisher term for skewness.
+
+    Near a recall of 1 a few queries miss much and most nothing, so means scatter farther down than up.
+    """
+    deviation = recall.std(ddof=1)
+    if deviation == 0.0:
+        return 0.0
+    skewness = float(np.mean(((recall - recall.mean()) / deviation) ** 3))
+    return float(deviation / np.sqrt(n) * (errors - min(skewness, 0.0) * (errors**2 - 1.0) / (6.0 * np.sqrt(n))))
 
 
 def _log_odds(
@@ -198,17 +214,22 @@ def _log_odds(
     at_landmarks: npt.NDArray[Any],
     found: npt.NDArray[np.int64],
     grid: npt.NDArray[np.int64],
-) -> tuple[Floats, Floats]:
-    """Bias and weights: a logistic regression of the true neighbours between one depth of the grid and the next."""
+) -> tuple[Floats, Floats, Floats]:
+    """Bias, slope and weights: a logistic regression of the true neighbours between one depth and the next."""
     m, steps = len(found), len(grid) - 1
     if steps == 0:
-        return np.zeros(1), np.zeros(1 + len(_LANDMARKS))
-    columns = [np.broadcast_to(np.log(grid[:-1]), (m, steps)), at_grid[:, :-1]]
+        return np.zeros(1), np.zeros(1), np.zeros(1 + len(_LANDMARKS))
+    depth, distance = np.log(grid), at_grid[:, :-1].astype(np.float64)
+    columns = [np.broadcast_to(depth[:-1], (m, steps)), distance, distance * depth[:-1], distance**2]
     columns += [np.broadcast_to(mark[:, None], (m, steps)) for mark in at_landmarks.T]
-    features = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
-    tries = np.tile(np.diff(grid), m)
-    constant, weights = _regression(features, np.diff(found, axis=1).ravel(), tries)
-    return constant + weights[0] * np.log(grid), weights[1:]
+    features = np.stack([column.ravel() for column in columns], axis=1)
+    constant, weights = _regression(features, np.diff(found, axis=1).ravel(), np.tile(np.diff(grid), m))
+    return constant + weights[0] * depth, weights[1] + weights[2] * depth, weights[3:]
+
+
+def _rounded(values: Floats) -> Floats:
+    """To 7 digits: the last bits depend on the machine's BLAS and its threads, and must not change answers."""
+    return np.array([float(f"{value:.6e}") for value in values])
 
 
 def _regression(features: Floats, hits: npt.NDArray[np.int64], tries: npt.NDArray[np.int64]) -> tuple[float, Floats]:
@@ -216,13 +237,24 @@ def _regression(features: Floats, hits: npt.NDArray[np.int64], tries: npt.NDArra
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale == 0.0] = 1.0  # says nothing: its weight stays 0
     X = np.concatenate([np.ones((len(features), 1)), (features - mean) / scale], axis=1)
-    weights, ridge = np.zeros(X.shape[1]), 1e-3 * np.eye(X.shape[1])
-    for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-np.clip(X @ weights, -30.0, 30.0)))
-        gradient = X.T @ (hits - tries * p) - ridge @ weights
-        step = np.linalg.solve((X * (tries * p * (1.0 - p))[:, None]).T @ X + ridge, gradient)
-        weights += np.clip(step, -2.0, 2.0)  # from far away a full step may lead farther
-        if np.abs(step).max() < 1e-8:
+    weights, ridge = np.zeros(X.shape[1]), 1e-3
+
+    def loss(weights: Floats) -> float:
+        odds = X @ weights
+        return float((tries * np.logaddexp(0.0, odds) - hits * odds).sum() + 0.5 * ridge * weights @ weights)
+
+    least = loss(weights)
+    for _ in range(100):
+        p = 1.0 / (1.0 + np.exp(-np.clip(X @ weights, -500.0, 500.0)))
+        gradient = X.T @ (hits - tries * p) - ridge * weights
+        curvature = (X * (tries * p * (1.0 - p))[:, None]).T @ X + ridge * np.eye(len(weights))
+        step = np.linalg.solve(curvature, gradient)
+        # Far from the solution a full step may lead farther away. The loss is convex, so some part of it helps.
+        size = 1.0
+        while size > 1e-6 and (tried := loss(weights + size * step)) > least:
+            size /= 2.0
+        if size <= 1e-6 or least - tried <= 1e-12 * abs(least):
             break
+        weights, least = weights + size * step, tried
     slopes = weights[1:] / scale
     return float(weights[0] - slopes @ mean), slopes

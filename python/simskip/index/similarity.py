@@ -260,8 +260,8 @@ class SimilarityIndex:
         k : int
             Neighbours per query; each k is learned on its own.
         queries : (m, dim) array, optional
-            At least 100 vectors like the queries to come, not in the index; 1000 or more waste little. Default: up to
-            1500 items of the index, which suffices where queries resemble items and the hasher was not fitted so
+            At least 100 vectors like the queries to come, not in the index; 2000 or more waste little. Default: up to
+            3000 items of the index, which suffices where queries resemble items and the hasher was not fitted so
             closely to the items that their codes are better than those of new vectors.
         random_state : int
             Chooses the items.
