@@ -78,7 +78,7 @@ fuzz: clang
 	@set -e; for name in $(FUZZERS); do \
 	  mkdir -p $(FUZZ)/corpus/$$name; \
 	  echo "fuzzing $$name for $(SECONDS) s"; \
-	  $(FUZZ)/cpp/fuzz/$${name}_fuzz -max_total_time=$(SECONDS) -max_len=6000 -timeout=20 \
+	  $(FUZZ)/cpp/fuzz/$${name}_fuzz -max_total_time=$(SECONDS) -max_len=4000 -timeout=60 \
 	    -artifact_prefix=$(FUZZ)/$$name- $(FUZZ)/corpus/$$name tests/golden > $(FUZZ)/$$name.log 2>&1 \
 	    || { tail -n 60 $(FUZZ)/$$name.log; exit 1; }; \
 	  grep '^Done' $(FUZZ)/$$name.log; \

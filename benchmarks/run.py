@@ -168,4 +168,4 @@ def roof(row: Row, limits: Limits | None) -> Row:
 
 def looks_at_all(row: Row) -> bool:
     """Whether the index says that its queries looked at every code."""
-    return (row["stats"] or {}).get("codes_scanned_per_query") == row["n"]
+    return (row["stats"] or {}).get("codes_seen_per_query") == row["n"]

@@ -59,7 +59,7 @@ def search_tables(rows: list[Row]) -> list[Table]:
 
 def _looked_at(row: Row) -> str:
     """Share of the codes that a query looked at, as far as the index says."""
-    looked = (row["stats"] or {}).get("codes_scanned_per_query")
+    looked = (row["stats"] or {}).get("codes_seen_per_query")
     return "" if looked is None else f"{looked / row['n']:.1%}"
 
 
