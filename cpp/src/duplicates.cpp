@@ -63,7 +63,8 @@ class Joining : public kernels::Hits {
     tighten = [](kernels::Hits* hits) { static_cast<Joining*>(hits)->join(); };
     use_buffers();
   }
-  Joining(Joining&& other) noexcept : kernels::Hits(other), sets_(other.sets_), row_of_(other.row_of_), own_(other.own_) {
+  Joining(Joining&& other) noexcept
+      : kernels::Hits(other), sets_(other.sets_), row_of_(other.row_of_), own_(other.own_) {
     use_buffers();
   }
 
@@ -90,9 +91,7 @@ class Joining : public kernels::Hits {
 std::vector<std::uint32_t> join_equal(const CodeBlocks& codes, const std::uint64_t* allowed, DisjointSets& sets,
                                       Interrupt* interrupt) {
   const std::size_t words = codes.words();
-  const auto word = [&](std::uint32_t row, std::size_t w) {
-    return codes.data()[(row / 8 * words + w) * 8 + row % 8];
-  };
+  const auto word = [&](std::uint32_t row, std::size_t w) { return codes.data()[(row / 8 * words + w) * 8 + row % 8]; };
   std::vector<std::uint32_t> order;
   order.reserve(codes.size());
   for (std::uint32_t row = 0; row < codes.size(); ++row)
@@ -150,11 +149,11 @@ std::vector<std::uint32_t> duplicate_groups(const CodeBlocks& codes, const Searc
                    }
                    const bool asks = options.interrupt && on_calling_thread();
                    for (std::size_t row = first; row < padded; row += tile_rows) {
-                     if (asks ? options.interrupt->check() : options.interrupt && options.interrupt->requested()) return;
-                     const kernels::Scan scan{distinct.data(), static_cast<std::uint32_t>(words),
-                                              static_cast<std::uint32_t>(row),
-                                              static_cast<std::uint32_t>(std::min(padded, row + tile_rows)),
-                                              static_cast<std::uint32_t>(n)};
+                     if (asks ? options.interrupt->check() : options.interrupt && options.interrupt->requested())
+                       return;
+                     const kernels::Scan scan{
+                         distinct.data(), static_cast<std::uint32_t>(words), static_cast<std::uint32_t>(row),
+                         static_cast<std::uint32_t>(std::min(padded, row + tile_rows)), static_cast<std::uint32_t>(n)};
                      kernels.scan_many(scan, query_words.data(), hits.data(), static_cast<std::uint32_t>(hits.size()));
                    }
                    for (Joining& found : joining) found.join();

@@ -13,9 +13,7 @@ namespace {
 std::vector<std::uint32_t> oracle_groups(const PackedCodes& codes, const SearchOptions& options) {
   std::vector<std::uint32_t> lowest(codes.n);
   std::iota(lowest.begin(), lowest.end(), 0u);
-  const auto takes_part = [&](std::size_t i) {
-    return !options.allowed || (options.allowed[i / 64] >> (i % 64) & 1);
-  };
+  const auto takes_part = [&](std::size_t i) { return !options.allowed || (options.allowed[i / 64] >> (i % 64) & 1); };
   for (bool changed = true; changed;) {
     changed = false;
     for (std::size_t i = 0; i < codes.n; ++i)

@@ -310,9 +310,8 @@ class SimilarityIndex:
         """The nearest codes."""
         if scoring == "codes":
             return self._codes.search(self._encoded(queries), depth, where, threads=threads)
-        allowed = allowed_ids(where, lambda: self._codes.ids)
         outputs = matrix(self._hasher.project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
-        return self._codes._native.search_asymmetric(outputs, depth, allowed, thread_count(threads))
+        return self._codes.search_asymmetric(outputs, depth, where, threads=threads)
 
     def _search_to_target(
         self, queries: FloatMatrix, k: int, recall: float, scoring: str | None, where: Where, threads: int | None
