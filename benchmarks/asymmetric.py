@@ -18,7 +18,8 @@ from rich.table import Table
 
 import simskip
 
-from .timing import save, time_alternating
+from .results import save
+from .timing import Work, time_alternating
 
 BATCH = 256
 
@@ -30,7 +31,7 @@ def measure(n: int, n_bits: int, k: int, repeats: int) -> list[dict[str, Any]]:
     faiss.omp_set_num_threads(1)
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(BATCH, n_bits)).astype(np.float32)
-    index = simskip.HammingIndex(n_bits)
+    index = simskip.HammingIndex(n_bits, method="scan")
     index.add(simskip.Codes(rng.integers(0, 256, (n, n_bits // 8), dtype=np.uint8), n_bits))
     codes = simskip.pack(outputs)
     peer = faiss.IndexPQFastScan(n_bits, n_bits // 4, 4)
@@ -44,11 +45,11 @@ def measure(n: int, n_bits: int, k: int, repeats: int) -> list[dict[str, Any]]:
         for n_queries in (BATCH, 1):
             some = np.ascontiguousarray(outputs[:n_queries])
             work = {
-                "asymmetric": lambda some=some: index._native.search_asymmetric(some, k, None, 1),
-                "hamming": lambda n_queries=n_queries: index.search(codes[:n_queries], k, threads=1),
-                "faiss PQ fast scan": lambda some=some: peer.search(some, k),
+                "asymmetric": Work(lambda some=some: index._native.search_asymmetric(some, k, None, 1), n_queries),
+                "hamming": Work(lambda some=codes[:n_queries]: index.search(some, k, threads=1), n_queries),
+                "faiss PQ fast scan": Work(lambda some=some: peer.search(some, k), n_queries),
             }
-            times = time_alternating(work, dict.fromkeys(work, n_queries), repeats)
+            times = time_alternating(work, repeats)
             for name, timing in times.items():
                 rows.append(
                     {
@@ -58,8 +59,8 @@ def measure(n: int, n_bits: int, k: int, repeats: int) -> list[dict[str, Any]]:
                         "n": n,
                         "bits": n_bits,
                         "k": k,
-                        "microseconds": timing.best_cpu * 1e6,
-                        "codes_per_second": n / timing.best_cpu,
+                        "codes_per_second": n / min(timing.cpu),
+                        **timing.row(),
                     }
                 )
     simskip.cpu.force(simskip.cpu.available[0])
@@ -75,7 +76,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="left" if column in ("isa", "name") else "right")
     for row in rows:
         speed = f"{row['codes_per_second'] / 1e9:.2f}"
-        table.add_row(row["isa"], str(row["queries"]), row["name"], f"{row['microseconds']:,.1f}", speed)
+        table.add_row(row["isa"], str(row["queries"]), row["name"], f"{row['cpu_us']:,.1f}", speed)
     return table
 
 
@@ -90,7 +91,7 @@ def main() -> None:
     rows = measure(arguments.n, arguments.bits, arguments.k, arguments.repeats)
     console = Console(width=100)
     console.print(table_of(rows))
-    console.print(f"saved to {save('asymmetric', rows)}")
+    console.print(f"saved to {save('asymmetric', {'rows': rows})}")
 
 
 if __name__ == "__main__":

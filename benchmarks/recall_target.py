@@ -21,7 +21,8 @@ from rich.table import Table
 
 import simskip
 
-from .timing import save, time_alternating
+from .results import save
+from .timing import Work, time_alternating
 
 K = 25
 TARGETS = (0.9, 0.95, 0.99)
@@ -89,10 +90,10 @@ def measure(name: str, database: Floats, queries: Floats, seeds: int, repeats: i
     truth = exact.search(queries, K)[1]
     fixed = {scoring: fixed_depths(index, queries, truth, scoring) for scoring in ("codes", "asymmetric")}
     some = queries[:500]
-    work: dict[str, Any] = {"exact": lambda: exact.search(some, K)}
+    work = {"exact": Work(lambda: exact.search(some, K), len(some))}
     for target in TARGETS:
-        work[str(target)] = lambda target=target: index.search(some, K, recall=target)
-    times = time_alternating(work, dict.fromkeys(work, len(some)), repeats)
+        work[str(target)] = Work(lambda target=target: index.search(some, K, recall=target), len(some))
+    times = time_alternating(work, repeats)
     rows = []
     for seed in range(seeds):
         index.calibrate(K, random_state=seed)
@@ -116,8 +117,8 @@ def measure(name: str, database: Floats, queries: Floats, seeds: int, repeats: i
                         "recall": float(recall.mean()),
                         "reads": reads[scoring],
                         "fixed": fixed[scoring][target],
-                        "microseconds": times[str(target)].best_cpu * 1e6 if scoring == chosen else None,
-                        "exact_microseconds": times["exact"].best_cpu * 1e6,
+                        "microseconds": min(times[str(target)].cpu) * 1e6 if scoring == chosen else None,
+                        "exact_microseconds": min(times["exact"].cpu) * 1e6,
                     }
                 )
     return rows
@@ -161,7 +162,7 @@ def main() -> None:
     rows += measure("clusters", *clusters(), arguments.seeds, arguments.repeats)
     console = Console(width=120)
     console.print(table_of(rows))
-    console.print(f"saved to {save('recall_target', rows)}")
+    console.print(f"saved to {save('recall_target', {'rows': rows})}")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@
 //
 // Nothing is to be set. Substrings have at most log2(n) + 1 bits (a table has O(n) buckets); how many there are is
 // chosen by a cost model from n, the bits and the distances of neighbours in a sample of the codes; bits that depend on
-// each other in that sample go to different ones. A query whose
-// probing is about to cost more than a scan leaves it and is answered by simskip::top_k. Answers are the same bytes in
-// any case.
+// each other in that sample go to different ones. A query whose probing is about to cost more than a scan leaves it and
+// is answered by simskip::top_k. Answers are the same bytes in any case.
 //
 // Memory beside the codes, with m = number of substrings (about n_bits / log2(n), at most twice that and a word's
 // rounding): codes of at most 64 bits 12 m bytes per code, of more bits 4 m; and per table at most 4 * 2n bytes for its

@@ -17,7 +17,7 @@ struct Lanes {
   static constexpr int lanes = 4;
   static constexpr bool byte_counts = true;
   static constexpr int queries[3] = {4, 4, 4};
-  static constexpr int blocks[3] = {2, 1, 1};
+  static constexpr int blocks[3] = {4, 1, 1};
   static Vec parity(Vec a, Vec b, Vec c) { return a ^ b ^ c; }
   static Vec majority(Vec a, Vec b, Vec c) { return ((a ^ b) & (c ^ b)) ^ b; }
   static Vec full_add(Vec& sum, Vec a, Vec b) {

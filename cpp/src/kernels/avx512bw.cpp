@@ -12,7 +12,7 @@ namespace {
 struct Lanes : Avx512Lanes {
   static constexpr bool byte_counts = true;
   static constexpr int queries[3] = {4, 4, 4};
-  static constexpr int blocks[3] = {4, 2, 1};
+  static constexpr int blocks[3] = {8, 2, 1};
   static Vec count(Vec v) {
     const __m512i bits = _mm512_set4_epi32(0x04030302, 0x03020201, 0x03020201, 0x02010100);
     const __m512i low = _mm512_set1_epi8(15);

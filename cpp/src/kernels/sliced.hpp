@@ -1,4 +1,4 @@
-// The bit-sliced scan, for many queries and codes of at most four words, once for all instruction sets (see slices.hpp).
+// The bit-sliced scan, for many queries and codes of at most four words, once for all instruction sets: see slices.hpp.
 #pragma once
 
 #include <cstdint>
