@@ -24,7 +24,8 @@ THREAD  := build/thread-$(notdir $(SANITIZER_CXX))
 FUZZ    := build/fuzz-$(notdir $(SANITIZER_CXX))
 FUZZERS := section_file load_index index_operations
 SECONDS ?= 60
-export ASAN_OPTIONS ?= detect_stack_use_after_return=1:max_allocation_size_mb=1024
+# alloc_dealloc_mismatch: a test replaces some forms of operator new by malloc, to let them fail.
+export ASAN_OPTIONS ?= detect_stack_use_after_return=1:max_allocation_size_mb=1024:alloc_dealloc_mismatch=0
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/scripts/leaks-not-ours:print_suppressions=0
 
 .PHONY: data demo test test-cpp test-python test-all bench lint clean build sanitize sanitize-address sanitize-thread fuzz clang

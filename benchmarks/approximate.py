@@ -45,14 +45,22 @@ def measure(case: dict[str, Any], database: str, queries: str, repeats: int, sec
     """Rows of one case: first those tried on the way to the recall (no times), then the tuned ones and simskip's."""
     the_case = Case(**case)
     data, asked = np.ascontiguousarray(np.load(database)), np.load(queries)
-    exact = {method: Simskip(the_case, data, method) for method in methods()}
+    exact, build_cpu = {}, {}
+    for method in methods():
+        start = time.process_time()
+        exact[method] = Simskip(the_case, data, method)
+        build_cpu[method] = time.process_time() - start
     truth = exact["scan"].search(asked, 1)
     searches: dict[str, Search] = {f"simskip {method}": partial(i.search, threads=1) for method, i in exact.items()}
-    about: dict[str, dict[str, Any]] = {
-        name: {"recall": recall(searches[name](asked), truth), "parameter": "", "build_cpu_s": 0.0} for name in searches
-    }
-    for name, index in exact.items():
-        about[f"simskip {name}"]["megabytes"] = (index.index.nbytes - the_case.nbytes) / 1e6
+    about: dict[str, dict[str, Any]] = {}
+    for method, index in exact.items():
+        name = f"simskip {method}"
+        about[name] = {
+            "recall": recall(searches[name](asked), truth),
+            "parameter": "",
+            "build_cpu_s": build_cpu[method],
+            "megabytes": (index.index.nbytes - the_case.nbytes) / 1e6,
+        }
     curve = []
     for peer in peers(the_case, data):
         for value in peer.values:

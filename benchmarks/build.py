@@ -1,4 +1,4 @@
-"""What an index costs before it answers: seconds to add codes and to answer the first query, bytes per code."""
+"""What an index costs before it answers: seconds to add codes and to build, the first query, bytes per code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["measure"]
 def measure(case: dict[str, Any], database: str, queries: str, repeats: int) -> list[dict[str, Any]]:
     """A row for each method and number of threads.
 
-    "add" puts all codes into an empty index; "first search" is the first query, which may have to finish the building;
-    both are the least of ``repeats`` tries.
+    "add" puts all codes into an empty index, "build" makes the tables that it searches by, "search" is the first query;
+    each is the least of ``repeats`` tries.
     """
     the_case = Case(**case)
     data, asked = np.load(database, mmap_mode="r"), np.load(queries)[:1]
@@ -31,7 +31,12 @@ def measure(case: dict[str, Any], database: str, queries: str, repeats: int) -> 
     for threads in range(1, min(2, len(os.sched_getaffinity(0))) + 1):
         simskip.set_threads(threads)
         for method in methods():
-            seconds, index = timed(lambda m=method: Simskip(the_case, data, m), lambda i: i.search(asked, 1), repeats)
+            seconds, index = timed(
+                lambda m=method: Simskip(the_case, data, m, built=False),
+                Simskip.build,
+                lambda i: i.search(asked, 1),
+                repeats,
+            )
             found = index.index
             rows.append(
                 {
@@ -44,7 +49,7 @@ def measure(case: dict[str, Any], database: str, queries: str, repeats: int) -> 
                 }
             )
             del found, index
-    seconds, _ = timed(lambda: Faiss(the_case, data), lambda i: i.search(asked, 1, True), repeats)
+    seconds, _ = timed(lambda: Faiss(the_case, data), lambda i: None, lambda i: i.search(asked, 1, True), repeats)
     rows.append(
         {
             **case,
@@ -58,8 +63,10 @@ def measure(case: dict[str, Any], database: str, queries: str, repeats: int) -> 
     return rows
 
 
-def timed(make: Callable[[], Any], first: Callable[[Any], Any], repeats: int) -> tuple[dict[str, float], Any]:
-    """The least seconds of making and of the first use, and what was made last."""
+def timed(
+    make: Callable[[], Any], build: Callable[[Any], Any], search: Callable[[Any], Any], repeats: int
+) -> tuple[dict[str, float], Any]:
+    """The least seconds of each step, and what was made last."""
     tries: dict[str, list[float]] = {}
 
     def take(name: str, step: Callable[[], Any]) -> Any:
@@ -73,5 +80,6 @@ def timed(make: Callable[[], Any], first: Callable[[Any], Any], repeats: int) ->
     for _ in range(repeats):
         made = None  # frees the one before
         made = take("add", make)
-        take("first_search", partial(first, made))
+        take("build", partial(build, made))
+        take("search", partial(search, made))
     return {name: min(values) for name, values in tries.items()}, made
