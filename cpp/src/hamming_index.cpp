@@ -23,6 +23,16 @@ void require_id(std::int64_t id) {
                                 std::to_string(id));
 }
 
+// Bits that no code can have: they would count in distances.
+bool has_padding_bits(const CodeBlocks& codes) {
+  const int used = codes.n_bits() % 64;
+  if (used == 0) return false;
+  std::uint64_t seen = 0;
+  for (std::size_t row = 0; row < codes.size(); ++row)
+    seen |= codes.data()[(row / 8 * codes.words() + codes.words() - 1) * 8 + row % 8];
+  return seen >> used != 0;
+}
+
 }  // namespace
 
 HammingIndex::HammingIndex(int n_bits, std::int64_t next_id, Method method)
@@ -183,9 +193,11 @@ std::unique_ptr<HammingIndex> HammingIndex::load(const std::string& path, bool m
   }
   auto index = std::make_unique<HammingIndex>(bits, 0, method);
   index->next_id_ = next_id;  // also bounds the ids, so that it fits
-  if (rows)
-    index->segments_.adopt(
-        std::make_shared<Segment>(CodeBlocks(bits, rows, file.share<std::uint64_t>("codes")), std::move(ids)));
+  if (rows) {
+    CodeBlocks blocks(bits, rows, file.share<std::uint64_t>("codes"));
+    if (!map && has_padding_bits(blocks)) fail("section 'codes' has bits past the " + std::to_string(bits) + "th");
+    index->segments_.adopt(std::make_shared<Segment>(std::move(blocks), std::move(ids)));
+  }
   return index;
 }
 

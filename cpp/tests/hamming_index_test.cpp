@@ -220,7 +220,7 @@ TEST(HammingIndex, SavesAndLoadsAllOfIt) {
 // Files with right checksums and wrong content.
 TEST(HammingIndex, ImpossibleFilesAreRefused) {
   const std::string path = temporary("forged");
-  const std::vector<std::uint64_t> codes(64);
+  std::vector<std::uint64_t> codes(64);
   const auto load = [&](std::vector<std::int64_t> header, std::size_t code_words, Ids ids) {
     write_sections(path, "hamming",
                    {{"header", header.data(), header.size() * 8},
@@ -230,6 +230,10 @@ TEST(HammingIndex, ImpossibleFilesAreRefused) {
   };
   const std::int64_t most = std::numeric_limits<std::int64_t>::max(), least = std::numeric_limits<std::int64_t>::min();
   EXPECT_NO_THROW(load({64, 2, 10}, 64, {3, 9}));
+  codes[1] = std::uint64_t{1} << 60;
+  EXPECT_NO_THROW(load({61, 2, 10}, 64, {3, 9}));
+  EXPECT_THROW(load({60, 2, 10}, 64, {3, 9}), FormatError);
+  codes[1] = 0;
   EXPECT_THROW(load({64, 2}, 64, {3, 9}), FormatError);
   EXPECT_THROW(load({64, 2, 10, 1}, 64, {3, 9}), FormatError);
   for (const std::int64_t bits : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{65}, std::int64_t{4097}, most, least})
