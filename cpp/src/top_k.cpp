@@ -119,10 +119,10 @@ void split_queries(const CodeBlocks& codes, const QueryWords& words, std::size_t
                    const SearchOptions& options, int threads, Neighbors& out) {
   const std::size_t kept = std::min(k, codes.size());
   const std::size_t fitting = std::max<std::size_t>(1, chunk_bytes / NearestRows::nbytes(kept));
-  // Four chunks for each thread, so that they end at about the same time; fewer queries share a pass then.
-  const std::size_t n_chunks = threads > 1 ? static_cast<std::size_t>(threads) * 4 : 1;
-  const std::size_t fair = std::max<std::size_t>(4, (n_queries + n_chunks - 1) / n_chunks);
-  const std::size_t chunk = std::min({chunk_queries, fitting, fair});
+  // The fewest chunks that are as many for each thread: the more queries share a pass, the less each pays for it.
+  const std::size_t most = std::min(chunk_queries, fitting), team = static_cast<std::size_t>(threads);
+  const std::size_t n_chunks = std::max<std::size_t>(1, (n_queries + most * team - 1) / (most * team) * team);
+  const std::size_t chunk = std::max<std::size_t>(1, (n_queries + n_chunks - 1) / n_chunks);
   const ThresholdSample sample(codes, kept, std::min(chunk, n_queries) < many_queries ? 0 : n_queries, options);
   parallel_for((n_queries + chunk - 1) / chunk, threads, options.interrupt, [&](std::size_t c) {
     std::vector<std::size_t> queries(std::min(chunk, n_queries - c * chunk));

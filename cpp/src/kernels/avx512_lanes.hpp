@@ -25,6 +25,7 @@ struct Avx512Lanes {
   static constexpr int registers = 32, together = 2;
   static bool nonzero(Vec v) { return _mm512_test_epi64_mask(v, v) != 0; }
   static Vec load(const Word* p) { return Vec::load_aligned(p); }
+  static Vec load_unaligned(const Word* p) { return Vec::load_unaligned(p); }
   static void store(Word* p, Vec v) { v.store_aligned(p); }
   static Vec splat(Word x) { return Vec(x); }
   static Vec differ(Vec a, Vec b) { return a ^ b; }

@@ -25,6 +25,10 @@ struct Lanes {
   static constexpr int registers = 16, together = 1;
   static bool nonzero(Vec v) { return (v[0] | v[1]) != 0; }
   static Vec load(const Word* p) { return *reinterpret_cast<const Vec*>(p); }
+  static Vec load_unaligned(const Word* p) {
+    typedef Word Unaligned __attribute__((vector_size(16), aligned(8)));
+    return *reinterpret_cast<const Unaligned*>(p);
+  }
   static void store(Word* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
   static Vec splat(Word x) { return Vec{x, x}; }
   static Vec differ(Vec a, Vec b) { return a ^ b; }

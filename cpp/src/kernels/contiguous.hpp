@@ -38,13 +38,6 @@ template <class Difference>
   }
 }
 
-template <class L>
-[[gnu::always_inline]] inline typename L::Vec load_unaligned(const Word* p) {
-  typename L::Vec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-
 // Appends to `hits` the entries nearer than its threshold that no other table has shown: (entry, distance).
 template <class L>
 void scan_runs(const Runs& runs, Hits& hits) {
@@ -55,7 +48,7 @@ void scan_runs(const Runs& runs, Hits& hits) {
   const Vec query = L::splat(runs.query[0]);
   std::uint32_t known = hits.threshold;
   Vec threshold = L::splat(known);
-  const auto distances = [&](const Word* p) { return L::total(L::count(L::differ(load_unaligned<L>(p), query))); };
+  const auto distances = [&](const Word* p) { return L::total(L::count(L::differ(L::load_unaligned(p), query))); };
   for (std::uint32_t r = 0; r < runs.n_runs; ++r) {
     std::uint32_t entry = runs.runs[r].begin;
     const std::uint32_t end = runs.runs[r].end;

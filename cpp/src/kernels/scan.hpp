@@ -2,7 +2,8 @@
 //
 //   Vec, lanes            a register of `lanes` 64-bit words
 //   byte_counts           whether count() counts per byte (then at most 31 of them may be added up: 31 * 8 < 256)
-//   load, splat, differ   memory, one word everywhere, exclusive or
+//   load, load_unaligned  memory
+//   splat, differ         one word everywhere, exclusive or
 //   count, add, total     set bits; sum of counts; counts -> one distance per lane
 //   mark, marked          collects "some distance is below the threshold" over several registers
 //   below                 a bit per lane: distance < threshold
