@@ -43,9 +43,9 @@ void expect_exact(const PackedCodes& codes, const PackedCodes& queries, std::siz
 }
 
 std::vector<int> bit_counts() {
-  std::vector<int> bits(160);
+  std::vector<int> bits(512);
   std::iota(bits.begin(), bits.end(), 1);
-  for (int b : {191, 192, 193, 255, 256, 257, 511, 512, 513, 1024, 1985, 4095, 4096}) bits.push_back(b);
+  for (int b : {513, 1024, 1985, 4095, 4096}) bits.push_back(b);
   return bits;
 }
 
