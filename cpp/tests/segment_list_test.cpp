@@ -17,7 +17,7 @@ namespace {
 
 thread_local int allocations_left = 0;  // the one after the last of them fails; 0: none does
 
-void* allocate(std::size_t size) {
+[[maybe_unused]] void* allocate(std::size_t size) {
   if (allocations_left > 0 && --allocations_left == 0) throw std::bad_alloc();
   if (void* memory = std::malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
@@ -25,6 +25,14 @@ void* allocate(std::size_t size) {
 
 }  // namespace
 
+// ThreadSanitizer brings an operator new that cannot be replaced.
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define SIMSKIP_FIXED_NEW
+#endif
+#endif
+
+#ifndef SIMSKIP_FIXED_NEW
 // For the whole program, but only FailingAllocation makes a difference.
 void* operator new(std::size_t size) { return allocate(size); }
 void* operator new[](std::size_t size) { return allocate(size); }
@@ -32,6 +40,7 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
 
 namespace simskip::testing {
 namespace {
@@ -199,6 +208,9 @@ TEST(SegmentList, SealedSegmentsAreNotWrittenTo) {
 
 // Whichever allocation fails, the change happened whole or not at all.
 TEST(SegmentList, ChangesWithoutMemoryChangeNothing) {
+#ifdef SIMSKIP_FIXED_NEW
+  GTEST_SKIP() << "allocations cannot be made to fail here";
+#endif
   const std::size_t n = 700;
   const PackedCodes codes = make_codes(Kind::random, 64, 2 * n, 1);
   Ids first(n), mixed;
