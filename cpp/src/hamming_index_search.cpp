@@ -173,11 +173,11 @@ Neighbors HammingIndex::knn_graph(std::size_t k, const IndexOptions& options) co
   require_codes(segments_);
   const std::size_t n = segments_.size(), n_bytes = bytes_per_code(n_bits());
   Neighbors graph{std::vector<std::int32_t>(n * k, no_distance), std::vector<std::int64_t>(n * k, no_id)};
-  // Each pair's distance is computed twice, once for either row, by the same batch searches as any. Telling both rows of
-  // a pair that was compared once was built and measured: with thresholds guessed from a sample for all rows and locked
-  // lists that take hits in any order it takes 1.2 times as long at 64 bits (100 k and 400 k rows, k = 25) and 0.9 times
-  // at 256 to 1024, for what it saves in distances goes into hits that the wider threshold of a tile lets through and
-  // into lists that are in no cache. Of `duplicates`, whose threshold is fixed, each pair is compared once.
+  // Each pair's distance is computed twice, once for either row, by the same batch searches as any. Telling both rows
+  // of a pair that was compared once was built and measured: with thresholds guessed from a sample for all rows and
+  // locked lists that take hits in any order it takes 1.2 times as long at 64 bits (100 k and 400 k rows, k = 25) and
+  // 0.9 times at 256 to 1024, for what it saves in distances goes into hits that the wider threshold of a tile lets
+  // through and into lists that are in no cache. Of `duplicates`, whose threshold is fixed, each pair is compared once.
   // A row's nearest k + 1 with itself, if it is among them (it is not if more than k equal it and have lower ids).
   const std::size_t wanted = std::min(k + 1, n);
   IndexOptions all;
