@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -137,9 +136,9 @@ def test_import_needs_numpy_only():
 
 
 def test_import_is_fast():
-    """The only clock of the tests: at most 0.3 s over NumPy's import."""
-    code = "import time, numpy; t = time.perf_counter(); import simskip; print(time.perf_counter() - t)"
-    assert statistics.median(float(run(code)) for _ in range(5)) < 0.3
+    """At most 0.3 s over NumPy's import, of processor time, which a busy machine does not stretch."""
+    code = "import time, numpy; t = time.process_time(); import simskip; print(time.process_time() - t)"
+    assert min(float(run(code)) for _ in range(5)) < 0.3
 
 
 # OpenMP
