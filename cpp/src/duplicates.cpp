@@ -5,6 +5,7 @@
 #include <atomic>
 #include <numeric>
 
+#include "database_pass.hpp"
 #include "kernels/kernels.hpp"
 #include "parallel.hpp"
 #include "simskip/threads.hpp"
@@ -12,10 +13,8 @@
 namespace simskip {
 namespace {
 
-// Rows whose neighbours are looked for together, and the rows that they are compared with between two looks at the
-// interrupt: enough that a batch kernel pays, little enough to stop within milliseconds.
+// Rows whose neighbours are looked for together: enough that a batch kernel pays.
 constexpr std::size_t group_rows = 256;
-constexpr std::size_t tile_rows = 8192;
 
 // Sets of rows that several threads join at once; a set is known by its lowest row. A row's parent is never above it,
 // and roots are only ever linked to lower ones, so there are no cycles, and the sets do not depend on the order.
@@ -91,7 +90,6 @@ class Joining : public kernels::Hits {
 std::vector<std::uint32_t> join_equal(const CodeBlocks& codes, const std::uint64_t* allowed, DisjointSets& sets,
                                       Interrupt* interrupt) {
   const std::size_t words = codes.words();
-  const auto word = [&](std::uint32_t row, std::size_t w) { return codes.data()[(row / 8 * words + w) * 8 + row % 8]; };
   std::vector<std::uint32_t> order;
   order.reserve(codes.size());
   for (std::uint32_t row = 0; row < codes.size(); ++row)
@@ -101,7 +99,7 @@ std::vector<std::uint32_t> join_equal(const CodeBlocks& codes, const std::uint64
     // Sorting cannot be stopped otherwise than by unwinding it.
     if (interrupt && ++compared % 4096 == 0 && interrupt->check()) throw Interrupted();
     for (std::size_t w = 0; w < words; ++w)
-      if (const std::uint64_t x = word(a, w), y = word(b, w); x != y) return x < y;
+      if (const std::uint64_t x = codes.at(a, w), y = codes.at(b, w); x != y) return x < y;
     return a < b;
   };
   std::sort(order.begin(), order.end(), before);
@@ -109,7 +107,7 @@ std::vector<std::uint32_t> join_equal(const CodeBlocks& codes, const std::uint64
   for (std::size_t i = 0; i < order.size(); ++i) {
     const auto same = [&](std::uint32_t a, std::uint32_t b) {
       for (std::size_t w = 0; w < words; ++w)
-        if (word(a, w) != word(b, w)) return false;
+        if (codes.at(a, w) != codes.at(b, w)) return false;
       return true;
     };
     if (i && same(order[i], distinct.back()))
@@ -128,34 +126,22 @@ std::vector<std::uint32_t> duplicate_groups(const CodeBlocks& codes, const Searc
   const std::vector<std::uint32_t> row_of = join_equal(codes, options.allowed, sets, options.interrupt);
   if (options.max_distance > 0 && !row_of.empty()) {
     const CodeBlocks distinct = codes.gather(row_of.data(), row_of.size());
-    const std::size_t n = distinct.size(), words = distinct.words(), padded = CodeBlocks::padded_rows(n);
+    const std::size_t n = distinct.size(), words = distinct.words();
     const auto below = static_cast<std::uint32_t>(std::min(options.max_distance, codes.n_bits())) + 1;
-    const kernels::Kernels& kernels = kernels::in_use();
     parallel_for((n + group_rows - 1) / group_rows, resolve_threads(options.threads), options.interrupt,
                  [&](std::size_t g) {
                    const std::size_t first = g * group_rows, last = std::min(n, first + group_rows);
                    std::vector<std::uint64_t> queries((last - first) * words);
-                   std::vector<const std::uint64_t*> query_words;
                    std::vector<Joining> joining;
-                   std::vector<kernels::Hits*> hits;
                    joining.reserve(last - first);
+                   DatabasePass pass(distinct, options.interrupt);
                    for (std::size_t row = first; row < last; ++row) {
                      std::uint64_t* query = &queries[(row - first) * words];
-                     for (std::size_t w = 0; w < words; ++w)
-                       query[w] = distinct.data()[(row / 8 * words + w) * 8 + row % 8];
-                     query_words.push_back(query);
+                     for (std::size_t w = 0; w < words; ++w) query[w] = distinct.at(row, w);
                      joining.emplace_back(sets, row_of, static_cast<std::uint32_t>(row), below);
-                     hits.push_back(&joining.back());
+                     pass.add(query, &joining.back());
                    }
-                   const bool asks = options.interrupt && on_calling_thread();
-                   for (std::size_t row = first; row < padded; row += tile_rows) {
-                     if (asks ? options.interrupt->check() : options.interrupt && options.interrupt->requested())
-                       return;
-                     const kernels::Scan scan{
-                         distinct.data(), static_cast<std::uint32_t>(words), static_cast<std::uint32_t>(row),
-                         static_cast<std::uint32_t>(std::min(padded, row + tile_rows)), static_cast<std::uint32_t>(n)};
-                     kernels.scan_many(scan, query_words.data(), hits.data(), static_cast<std::uint32_t>(hits.size()));
-                   }
+                   pass.scan(first, CodeBlocks::padded_rows(n), [] {});
                    for (Joining& found : joining) found.join();
                  });
   }

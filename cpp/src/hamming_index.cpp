@@ -28,8 +28,7 @@ bool has_padding_bits(const CodeBlocks& codes) {
   const int used = codes.n_bits() % 64;
   if (used == 0) return false;
   std::uint64_t seen = 0;
-  for (std::size_t row = 0; row < codes.size(); ++row)
-    seen |= codes.data()[(row / 8 * codes.words() + codes.words() - 1) * 8 + row % 8];
+  for (std::size_t row = 0; row < codes.size(); ++row) seen |= codes.at(row, codes.words() - 1);
   return seen >> used != 0;
 }
 

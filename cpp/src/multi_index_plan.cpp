@@ -6,6 +6,7 @@
 #include <limits>
 #include <queue>
 
+#include "database_pass.hpp"
 #include "simskip/codes.hpp"
 #include "simskip/top_k.hpp"
 
@@ -20,7 +21,6 @@ constexpr double ns_per_row_word = 5;          // of longer codes: each word is 
 constexpr double ns_per_scanned_word = 0.023;  // in a batch
 constexpr double ns_per_lone_scanned_word = 0.15;
 constexpr double ns_per_built_entry = 45;
-constexpr std::size_t batch = 16;  // queries from which a scan is a batch (many_queries of top_k.cpp)
 
 double choose(int n, int k) {
   double result = 1;
@@ -95,7 +95,7 @@ double probe_cost(double buckets, double codes, std::size_t words) {
 }
 
 double scan_cost(std::size_t n, std::size_t words, std::size_t n_queries) {
-  const double per_word = n_queries >= batch ? ns_per_scanned_word : ns_per_lone_scanned_word;
+  const double per_word = n_queries >= many_queries ? ns_per_scanned_word : ns_per_lone_scanned_word;
   return static_cast<double>(n) * static_cast<double>(words) * per_word;
 }
 
@@ -117,7 +117,7 @@ int uniform_distance(std::size_t n, int n_bits, std::size_t k) {
 
 Plan best_plan(std::size_t n, int n_bits, const std::vector<int>& distances) {
   const std::size_t words = words_per_code(n_bits);
-  const double scan = scan_cost(n, words, batch);
+  const double scan = scan_cost(n, words, many_queries);
   // Shorter substrings than log2(n) / 2 have buckets of more than sqrt(n) codes; longer ones than log2(n) + 1 leave
   // bits out and gain nothing.
   const double log_n = std::log2(static_cast<double>(std::max<std::size_t>(n, 16)));

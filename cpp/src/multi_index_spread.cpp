@@ -21,7 +21,7 @@ Matrix squared_correlations(const CodeBlocks& codes, std::uint32_t word) {
   std::array<std::array<std::uint64_t, columns>, 64> rows_with{};  // for each bit, a bit per row
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t row = codes.size() * i / n;
-    const std::uint64_t bits = codes.data()[(row / 8 * codes.words() + word) * 8 + row % 8];
+    const std::uint64_t bits = codes.at(row, word);
     for (std::size_t b = 0; b < 64; ++b) rows_with[b][i / 64] |= (bits >> b & 1) << (i % 64);
   }
   const auto both = [&](std::size_t a, std::size_t b) {

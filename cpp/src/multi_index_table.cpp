@@ -53,9 +53,7 @@ class TableBuilder {
   }
 
  private:
-  std::uint64_t word(std::size_t row) const {
-    return codes_.data()[(row / 8 * codes_.words() + substring_.word()) * 8 + row % 8];
-  }
+  std::uint64_t word(std::size_t row) const { return codes_.at(row, substring_.word()); }
 
   void count(std::size_t c) {
     std::uint32_t* counts = &places_[c * n_parts_];

@@ -45,6 +45,9 @@ class CodeBlocks {
   // Replaces one row by packed bytes. Only if owned().
   void overwrite(std::size_t row, const std::uint8_t* code) noexcept;
 
+  // Word w of a row.
+  std::uint64_t at(std::size_t row, std::size_t w) const { return *word(row, w); }
+
   // Writes one row's packed bytes.
   void read(std::size_t row, std::uint8_t* code) const;
 
