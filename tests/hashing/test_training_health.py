@@ -150,6 +150,26 @@ def test_it_tells_once_and_only_after_so_many_collapsed_epochs_in_a_row(history,
         assert watch.collapsed == all(history[-patience:])
 
 
+@pytest.mark.parametrize(
+    "better",
+    [
+        {"loss": lambda i: 0.97**i},
+        {"loss": lambda i: -1 - 0.03 * i},
+        {"largest_bucket": lambda i: 0.9**i},
+        {"distinct_class_codes": lambda i: 1 + i // 3},
+    ],
+)
+def test_a_collapse_that_gets_better_has_time_until_half_of_the_epochs(better):
+    def told(change):
+        watch = CollapseWatch(facts(epochs=20))
+        answers = [watch.update(record(True, **{k: f(i) for k, f in change.items()})) for i in range(20)]
+        return answers.index("warn") + 1
+
+    assert told(better) == 10
+    assert told({name: lambda i, f=f: f(max(0, 3 - i)) for name, f in better.items()}) == 4  # worse, not better
+    assert told({}) == 4
+
+
 @pytest.mark.parametrize(("epochs", "patience"), [(1, 3), (12, 3), (15, 3), (16, 4), (30, 6), (100, 20)])
 def test_patience_grows_with_the_plan(epochs, patience):
     assert CollapseWatch(facts(epochs=epochs)).patience == patience
@@ -221,12 +241,13 @@ def test_a_slow_start_is_forgiven(monkeypatch, classes):
 
 def test_the_origins_configuration_is_told_and_stopped(monkeypatch, classes):
     training = Training(monkeypatch, *classes, 7, "stop", **{**ORIGIN, "epochs": 10})
-    assert training.answers == [None, None, "stop"]
+    assert training.answers == [None] * (len(training.answers) - 1) + ["stop"]
+    assert len(training.answers) <= 5  # of 10
     assert training.records[-1]["coverage"] > 0.9  # coverage alone would call it a success
     assert training.records[-1]["distinct_class_codes"] <= 3
     assert training.causes == ["margin", "dropout", "depth"]
     message = training.watch.message
-    assert "codes have been collapsed for 3 epochs" in message
+    assert f"codes have been collapsed for {len(training.answers)} epochs" in message
     assert "no more than 2 codes can be (Plotkin's bound), fewer than the 10 classes" in message
     assert "objective_options={'alpha': 3}" in message
     assert "dropout 0.5 in 8 hidden layers leaves 0.0039 of the paths" in message
