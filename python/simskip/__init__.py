@@ -9,6 +9,7 @@ from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
 from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher
 from .index import HammingIndex, SimilarityIndex, VectorIndex
+from .tuning import tune
 
 __all__ = [
     "Codes",
@@ -31,6 +32,7 @@ __all__ = [
     "metrics",
     "pack",
     "set_threads",
+    "tune",
     "unpack",
 ]
 
