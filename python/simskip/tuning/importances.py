@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,15 @@ METHODS = ("fanova", "ped-anova")
 MIN_TRIALS = 5
 
 # Trees of one forest: bootstrap samples average over forests too, so each may be small.
-_TREES = 24
-# Enough for the quantile of what chance reaches.
-_MOST_SHUFFLES = 100
-# PED-ANOVA looks at what the best trials have in common: a tenth of them, but at least this many.
-_BEST_SHARE, _BEST_TRIALS, _MOST_BEST = 0.1, 5, 0.5
+_TREES = 8
+# Runs with shuffled copies: enough for the quantile of what chance reaches.
+_MOST_COPIES = 40
+# PED-ANOVA looks at what the best trials have in common: a tenth of them, but at least this many (with fewer, what
+# they have in common is chance), and never more than half.
+_BEST_SHARE, _BEST_TRIALS, _MOST_BEST = 0.1, 10, 0.5
 
 Values = Mapping[str, Any]
-FloatMatrix = npt.NDArray[np.float64]
+FloatVector = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,6 @@ class Importance:
         From all completed trials; all parameters' add up to 1.
     mean, low, high : float
         Over bootstrap samples of the trials: mean, and the ends of the central interval.
-    chance : float
-        What a parameter without any effect would reach: of the importances when results are shuffled among the
-        trials, the quantile at the interval's level.
     above_next : float
         Share of the bootstrap samples in which it is more important than the parameter of the next rank (half of it
         where they are equal); NaN for the last.
@@ -60,7 +58,6 @@ class Importance:
     mean: float
     low: float
     high: float
-    chance: float
     above_next: float
 
 
@@ -77,6 +74,9 @@ class Importances:
     n_trials : int
         Completed trials that it comes from.
     n_bootstrap : int
+    chance : float
+        The importance that a parameter without any effect may reach: in runs that have a shuffled copy of each
+        parameter beside it, the largest importance among the copies; of that the quantile at ``level``.
     level : float
         Of the intervals, and the share of samples in which an order must hold to count as resolved.
     """
@@ -86,6 +86,7 @@ class Importances:
     metric: str
     n_trials: int
     n_bootstrap: int
+    chance: float
     level: float
 
     def __getitem__(self, name: str) -> Importance:
@@ -102,8 +103,8 @@ class Importances:
 
     @property
     def beyond_chance(self) -> list[str]:
-        """Parameters that are more important than one without effect would look."""
-        return [row.name for row in self.rows if row.importance > row.chance]
+        """Parameters that are more important than one without effect may look."""
+        return [row.name for row in self.rows if row.importance > self.chance]
 
     @property
     def statement(self) -> str:
@@ -114,7 +115,8 @@ class Importances:
             sentences = [f"{first.name} is the only parameter that was tuned"]
         else:
             named = self.beyond_chance
-            sentences.append(f"beyond chance: {', '.join(named)}" if named else "no parameter is beyond chance")
+            beyond = f"beyond chance ({self.chance:.2f})"
+            sentences.append(f"{beyond}: {', '.join(named)}" if named else f"no parameter is {beyond}")
             pairs = [f"{one} and {other}" for one, other in self.unresolved]
             sentences += [f"order not resolved between {pair}" for pair in pairs]
             if not pairs:
@@ -140,27 +142,26 @@ class Importances:
         ]
         return {**dataclasses.asdict(self), "rows": rows, "statement": self.statement}
 
-    def lines(self) -> list[list[str]]:
-        """Cells of the table, below ``HEADS``."""
-        return [
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and cells, as people read them."""
+        return HEADS, [
             [
                 row.name,
                 f"{row.mean:.3f}",
                 f"[{row.low:.3f}, {row.high:.3f}]",
-                f"{row.chance:.3f}",
                 "" if math.isnan(row.above_next) else f"{row.above_next:.1%}",
             ]
             for row in self.rows
         ]
 
     def __repr__(self) -> str:
-        return f"Importances: {self.statement}\n{text_table(HEADS, self.lines())}"
+        return f"Importances: {self.statement}\n{text_table(*self.table())}"
 
     def _repr_html_(self) -> str:
-        return html_table(self.statement, HEADS, self.lines())
+        return html_table(self.statement, *self.table())
 
 
-HEADS = ["", "mean", "interval", "chance", "above next"]
+HEADS = ["", "mean", "interval", "above next"]
 
 
 def importances_of(
@@ -171,7 +172,7 @@ def importances_of(
     method: str = "fanova",
     metric: str = "recall",
     minimise: bool = False,
-    n_bootstrap: int = 200,
+    n_bootstrap: int = 100,
     level: float = 0.95,
     random_state: int = 0,
 ) -> Importances:
@@ -189,8 +190,8 @@ def importances_of(
         ``"fanova"``: the share of the results' variance that a parameter explains alone, by a random forest. A
         parameter that a trial does not have counts as the middle of its range (its first choice) there, and
         logarithmic ranges are averaged over their logarithms, as they are searched. ``"ped-anova"``: how far the
-        parameter's distribution among the best trials (a tenth, at least five) is from that among all; parameters
-        that are part of some trials only are handled by the method itself.
+        parameter's distribution among the best trials (a tenth, at least ten; at most half) is from that among all;
+        parameters that are part of some trials only are handled by the method itself.
     metric : str
         What the results are called.
     minimise : bool
@@ -215,7 +216,8 @@ def importances_of(
     ----------
     F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for assessing hyperparameter importance", ICML 2014
     (fanova). S. Watanabe, A. Bansal, F. Hutter, "PED-ANOVA: Efficiently quantifying hyperparameter importance in
-    arbitrary subspaces", IJCAI 2023. B. Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    arbitrary subspaces", IJCAI 2023. M. Kursa, W. Rudnicki, "Feature selection with the Boruta package", 2010 (shuffled
+    copies). B. Efron, "Bootstrap methods: another look at the jackknife", 1979.
 
     Notes
     -----
@@ -236,31 +238,33 @@ def importances_of(
     if not np.isfinite(values).all() or (values == values[0]).all():
         raise ValueError(f"importances need finite results that differ, got {np.unique(values)[:5]} for {metric}")
     trials = [_fanova_trial(t, tuned) if method == "fanova" else dict(t) for t in suggested]
+    names = [name for name in sorted(tuned) if any(name in trial for trial in trials)]
     rng = np.random.default_rng(positive_int(random_state, "random_state", minimum=0))
+    measure = _Measure(tuned, method, minimise)
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about small samples: that is what the intervals are for
-        measure = _Measure(trials, tuned, method, minimise)
-        everything = np.arange(len(values))
-        estimate = measure(everything, values, rng)
-        n, names = len(values), measure.names
+        estimate = _normalised(measure(trials, values, names, rng), len(names))
         samples = np.empty((n_bootstrap, len(names)))
-        shuffled = np.empty((min(n_bootstrap, _MOST_SHUFFLES), len(names)))
         for i in range(n_bootstrap):
-            drawn = rng.integers(0, n, n)
+            drawn = rng.integers(0, len(values), len(values))
             while (values[drawn] == values[drawn[0]]).all():  # of such a sample nothing could be said
-                drawn = rng.integers(0, n, n)
-            samples[i] = measure(drawn, values[drawn], rng)
-        for i in range(len(shuffled)):
-            shuffled[i] = measure(everything, rng.permutation(values), rng)
-    rows = _ranked(names, estimate, samples, np.quantile(shuffled, level, axis=0), level)
-    return Importances(rows, method, metric, n, n_bootstrap, level)
+                drawn = rng.integers(0, len(values), len(values))
+            found = measure([trials[row] for row in drawn], values[drawn], names, rng)
+            samples[i] = _normalised(found, len(names))
+        largest = []
+        for _ in range(min(n_bootstrap, _MOST_COPIES)):
+            copied = _with_copies(trials, names, rng)
+            found = measure(copied, values, [*names, *map(_copy, names)], rng)
+            largest.append(_normalised(found, len(names))[len(names) :].max())
+    rows = _ranked(names, estimate, samples, level)
+    return Importances(
+        rows, method, metric, len(values), n_bootstrap, min(1.0, float(np.quantile(largest, level))), level
+    )
 
 
-def _ranked(
-    names: Sequence[str], estimate: npt.NDArray[Any], samples: FloatMatrix, chance: npt.NDArray[Any], level: float
-) -> tuple[Importance, ...]:
+def _ranked(names: Sequence[str], estimate: FloatVector, samples: FloatVector, level: float) -> tuple[Importance, ...]:
     means = samples.mean(axis=0)
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    lows, highs = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     order = sorted(range(len(names)), key=lambda i: (-means[i], names[i]))
     rows = []
     for rank, i in enumerate(order, start=1):
@@ -268,59 +272,64 @@ def _ranked(
         if rank < len(order):
             gap = samples[:, i] - samples[:, order[rank]]
             above = float(((gap > 0) + 0.5 * (gap == 0)).mean())
-        rows.append(
-            Importance(
-                names[i],
-                rank,
-                float(estimate[i]),
-                float(means[i]),
-                float(low[i]),
-                float(high[i]),
-                float(chance[i]),
-                above,
-            )
-        )
+        estimated, mean, low, high = (float(figure[i]) for figure in (estimate, means, lows, highs))
+        rows.append(Importance(names[i], rank, estimated, mean, low, high, above))
     return tuple(rows)
 
 
-class _Measure:
-    """Shares of importance from some of the trials: Optuna's evaluators, on a study in memory."""
+def _normalised(raw: FloatVector, count: int) -> FloatVector:
+    """Divided by the sum of the first ``count``, the parameters; copies stand behind them."""
+    total = raw[:count].sum()
+    return raw / total if total > 0 else np.full(len(raw), 1 / count)
 
-    def __init__(self, trials: Sequence[Values], tuned: Mapping[str, Parameter], method: str, minimise: bool) -> None:
-        self.names = [name for name in sorted(tuned) if any(name in trial for trial in trials)]
-        self._trials, self._method = trials, method
+
+class _Measure:
+    """Importances from some trials: Optuna's evaluators, on a study in memory."""
+
+    def __init__(self, tuned: Mapping[str, Parameter], method: str, minimise: bool) -> None:
+        self._method = method
         self._direction: Any = "minimize" if minimise else "maximize"
-        distributions = {name: _distribution(tuned[name], method) for name in self.names}
-        self._distributions = [{name: distributions[name] for name in trial} for trial in trials]
+        self._distributions = {name: _distribution(parameter, method) for name, parameter in tuned.items()}
+        self._distributions |= {_copy(name): distribution for name, distribution in self._distributions.items()}
+        if method == "fanova":
+            require("sklearn", "tune", "fANOVA")
 
     def __call__(
-        self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float64], rng: np.random.Generator
-    ) -> npt.NDArray[np.float64]:
+        self, trials: Sequence[Values], values: FloatVector, names: Sequence[str], rng: np.random.Generator
+    ) -> FloatVector:
+        """One figure per name, 0 for one that is in none of these trials."""
         import optuna
 
         study = optuna.create_study(direction=self._direction)
         study.add_trials(
             optuna.trial.create_trial(
-                params=self._trials[row], distributions=self._distributions[row], value=float(value)
+                params=dict(trial), distributions={n: self._distributions[n] for n in trial}, value=float(value)
             )
-            for row, value in zip(rows, values, strict=True)
+            for trial, value in zip(trials, values, strict=True)
         )
         if self._method == "fanova":
-            require("sklearn", "tune", "fANOVA")
-            evaluator: Any = optuna.importance.FanovaImportanceEvaluator(
-                n_trees=_TREES, seed=int(rng.integers(0, 2**31))
-            )
-            present = self.names
+            seed = int(rng.integers(0, 2**31))
+            evaluator: Any = optuna.importance.FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)
         else:
-            share = min(_MOST_BEST, max(_BEST_SHARE, _BEST_TRIALS / len(rows)))
+            share = min(_MOST_BEST, max(_BEST_SHARE, _BEST_TRIALS / len(trials)))
             evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
-            drawn = {name for row in rows for name in self._trials[row]}
-            present = [name for name in self.names if name in drawn]  # the rest is in no trial of this sample
-        raw: Callable[..., dict[str, float]] = evaluator.evaluate
-        found = raw(study, params=present)
-        shares = np.array([found.get(name, 0.0) for name in self.names])
-        total = shares.sum()
-        return shares / total if total > 0 else np.full(len(shares), 1 / len(shares))
+        found = evaluator.evaluate(study, params=[name for name in names if any(name in trial for trial in trials)])
+        return np.array([found.get(name, 0.0) for name in names])
+
+
+def _copy(name: str) -> str:
+    return f"{name} (shuffled)"
+
+
+def _with_copies(trials: Sequence[Values], names: Sequence[str], rng: np.random.Generator) -> list[dict[str, Any]]:
+    """The trials with a copy of each parameter, its values shuffled among the trials that have it."""
+    copied = [dict(trial) for trial in trials]
+    for name in names:
+        having = [trial for trial in copied if name in trial]
+        shuffled = [having[i][name] for i in rng.permutation(len(having))]
+        for trial, value in zip(having, shuffled, strict=True):
+            trial[_copy(name)] = value
+    return copied
 
 
 def _fanova_trial(trial: Values, tuned: Mapping[str, Parameter]) -> dict[str, Any]:

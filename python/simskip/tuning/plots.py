@@ -22,7 +22,7 @@ _LINE = "#d0d4da"
 
 
 def importances_figure(importances: Importances) -> Any:
-    """A bar per parameter: mean with interval, a mark at what chance reaches; unresolved neighbours are bracketed."""
+    """A bar per parameter: mean with interval, a line at what chance reaches; unresolved neighbours are bracketed."""
     rows = importances.rows
     figure, axes = _canvas(6.4, 1.5 + 0.42 * len(rows))
     places = np.arange(len(rows))
@@ -31,9 +31,8 @@ def importances_figure(importances: Importances) -> Any:
     bars = np.maximum([[r.mean - r.low for r in rows], [r.high - r.mean for r in rows]], 0.0)
     axes.barh(places, means, height=0.6, color=_FIRST, alpha=0.75)
     axes.errorbar(means, places, xerr=bars, fmt="none", ecolor="#1b1f24", elinewidth=1.5, capsize=4)
-    chance = [row.chance for row in rows]
-    axes.plot(chance, places, linestyle="none", marker="|", markersize=14, color=_SECOND, label="reached by chance")
-    right = max(max(row.high for row in rows), max(chance)) * 1.04
+    axes.axvline(importances.chance, color=_SECOND, linestyle=(0, (4, 2)), label="reached by chance")
+    right = max(max(row.high for row in rows), importances.chance) * 1.04
     for i, row in enumerate(rows[:-1]):
         if row.above_next < importances.level:
             axes.plot([right, right], [i + 0.08, i + 0.92], color=_GREY, linewidth=3, solid_capstyle="round")

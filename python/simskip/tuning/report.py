@@ -115,9 +115,9 @@ class TuningReport:
         ]
         return {**dataclasses.asdict(self), "rows": rows, "verdict": self.verdict}
 
-    def lines(self) -> list[list[str]]:
-        """Cells of the table, below ``HEADS``."""
-        return [
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and cells, as people read them."""
+        return HEADS, [
             [
                 row.title,
                 f"{row.chosen:.3f}",
@@ -130,10 +130,10 @@ class TuningReport:
         ]
 
     def __repr__(self) -> str:
-        return f"TuningReport: {self.verdict}\n{text_table(HEADS, self.lines())}"
+        return f"TuningReport: {self.verdict}\n{text_table(*self.table())}"
 
     def _repr_html_(self) -> str:
-        return html_table(self.verdict, HEADS, self.lines())
+        return html_table(self.verdict, *self.table())
 
 
 HEADS = ["", "chosen", "unseen rows", "optimism", "defaults", "gain over defaults"]

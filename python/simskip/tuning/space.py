@@ -64,6 +64,8 @@ class Space:
             raise ValueError(f"space must be a mapping of names to ranges, choices or values, got {given!r}")
         described = {"objective": "neighbors", "n_bits": n_bits}
         for name, description in given.items():
+            if name in _OF_THE_STUDY:
+                raise ValueError(f"space must not hold {name!r}: {_OF_THE_STUDY[name]}")
             actual = _ALIASES.get(name, name)
             if actual in given and actual != name:
                 raise ValueError(f"space must name {actual!r} once, got {name!r} too, which is the same")
@@ -153,8 +155,6 @@ class Space:
         own = set(inspect.signature(DeepHash.__init__).parameters) - {"self"}
         known = sorted((own | set(self._options) | set(_SHAPE) | set(_ALIASES)) - set(_OF_THE_STUDY))
         for name, parameter in parameters.items():
-            if name in _OF_THE_STUDY:
-                raise ValueError(f"space must not hold {name!r}: {_OF_THE_STUDY[name]}")
             if name not in known:
                 raise ValueError(f"space must hold only names out of {', '.join(known)}; got {name!r}")
             for other in parameter.when:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,8 @@ def storage_url(storage: str | os.PathLike[str]) -> str:
 
 def opened(url: str) -> Any:
     """An Optuna storage."""
+    import sqlite3
+
     optuna = require("optuna", "tune", "Tuning")
     arguments = {"connect_args": {"timeout": _PATIENCE}} if url.startswith("sqlite") else None
     try:

@@ -200,7 +200,7 @@ class Study:
         method: str = "fanova",
         *,
         metric: str | None = None,
-        n_bootstrap: int = 200,
+        n_bootstrap: int = 100,
         level: float = 0.95,
         random_state: int = 0,
     ) -> Importances:

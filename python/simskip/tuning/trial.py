@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import os
-import socket
+import platform
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..errors import CollapseWarning
 from ..hashing.deep import DeepHash
+from ..hashing.recipes import resolved
 from .space import Space
 from .task import MINIMISED, Ground, Settings
 
@@ -54,7 +56,7 @@ class Plan:
         else:
             study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=_STARTUP_TRIALS)
         if self.pruner == "median":
-            study.pruner = optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _WARMUP_EPOCHS - 1)
+            study.pruner = optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _WARMUP_EPOCHS)
         elif self.pruner == "halving":
             study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=_WARMUP_EPOCHS)
         else:
@@ -110,10 +112,10 @@ def run_trial(study: Any, ground: Ground, space: Space, plan: Plan, index: int) 
     trial = study.ask()
     try:
         trial.set_user_attr("process", _signature())
-        values = space.suggest(trial)
-        watcher = _Watcher(trial, settings, plan)
+        parameters = space.hasher_parameters(space.suggest(trial))
+        watcher = _Watcher(trial, settings, plan, resolved(DeepHash(**parameters)).epochs)
         start = time.process_time()
-        hasher = fitted(ground, space.hasher_parameters(values), plan.threads, callbacks=(watcher,))
+        hasher = fitted(ground, parameters, plan.threads, callbacks=(watcher,))
         seconds = time.process_time() - start
         trial.set_user_attr("epochs", len(hasher.history_))
         trial.set_user_attr("seconds", seconds)
@@ -151,11 +153,12 @@ class _Watcher:
     """Passes each epoch's held-out figure on, and stops a training that is not worth its time.
 
     Only one quality can be pruned by, and only figures of its kind are passed on: a recall during the training says
-    nothing about the mean average precision of another trial.
+    nothing about the mean average precision of another trial. After the last epoch there is nothing left to save.
     """
 
-    def __init__(self, trial: Any, settings: Settings, plan: Plan) -> None:
+    def __init__(self, trial: Any, settings: Settings, plan: Plan, epochs: int) -> None:
         self.pruned = False
+        self._epochs = epochs
         self._trial = trial
         self._name = None
         if plan.pruner is not None and len(settings.metrics) == 1 and settings.metrics[0] not in MINIMISED:
@@ -165,7 +168,8 @@ class _Watcher:
         if self._name is None or not np.isfinite(record.get(self._name, np.nan)):
             return False
         self._trial.report(float(record[self._name]), int(record["epoch"]))
-        self.pruned = self.pruned or self._trial.should_prune()
+        # A bool of Python's: the trainer stops at True itself, and Optuna's may be NumPy's.
+        self.pruned = self.pruned or (record["epoch"] < self._epochs and bool(self._trial.should_prune()))
         return self.pruned
 
 
@@ -174,7 +178,7 @@ class _Watcher:
 
 def _signature() -> list[Any]:
     """Which process runs a trial: machine, process id, and when that process began (ids come round again)."""
-    return [socket.gethostname(), os.getpid(), _began(os.getpid())]
+    return [platform.node(), os.getpid(), _began(os.getpid())]
 
 
 def _began(pid: int) -> str | None:
@@ -189,14 +193,12 @@ def _began(pid: int) -> str | None:
 
 def is_lost(trial: Any) -> bool:
     """Whether a running trial's process has ended without telling its result. Other machines' trials are not."""
-    import datetime
-
     signature = trial.user_attrs.get("process")
     if signature is None:
         started = trial.datetime_start
         return started is None or (datetime.datetime.now() - started).total_seconds() > _UNSIGNED_SECONDS
     host, pid, began = signature
-    if host != socket.gethostname():
+    if host != platform.node():
         return False
     if began is None:  # no /proc: only whether the id is in use can be known
         try:

@@ -17,7 +17,6 @@ from ..errors import FormatError
 from ..extras import require
 from ..hashing.neighbor_graph import remembered
 from ..validation import choice, positive_int, thread_count
-from .parallel import run_parallel
 from .progress import TrialBar
 from .record import FINISHED, record_of
 from .space import Space, default_space
@@ -252,6 +251,8 @@ def _run(
     with TrialBar(trials, done, study, ground.settings, progress) as bar:
         try:
             if jobs > 1:
+                from .parallel import run_parallel
+
                 assert url is not None
 
                 def on_end() -> None:
