@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["half_squares", "nearest", "neighbor_graph", "temperature"]
+from ..cache import array_fingerprint, fingerprint
+
+__all__ = ["half_squares", "nearest", "neighbor_graph", "remembered", "temperature"]
 
 FloatMatrix = npt.NDArray[np.float32]
 RowNumbers = npt.NDArray[np.int32]
@@ -24,6 +30,22 @@ _RERANK = 8
 _PERPLEXITY = 30.0
 _PERPLEXITY_NEIGHBORS = 500
 _PERPLEXITY_ANCHORS = 500
+
+_memory: ContextVar[dict[str, tuple[RowNumbers, FloatMatrix]] | None] = ContextVar("neighbors", default=None)
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[None]:
+    """Inside, ``nearest`` computes the answer to the same question once: trainings on the same rows ask it each time.
+
+    Questions are compared by fingerprints of the arrays, which takes one pass over them. Answers, 8 bytes per
+    neighbour, are kept until the end of the block.
+    """
+    token = _memory.set({})
+    try:
+        yield
+    finally:
+        _memory.reset(token)
 
 
 def half_squares(X: FloatMatrix) -> FloatMatrix:
@@ -62,6 +84,25 @@ def nearest(
     distances : (q, k) float32 array
         As ``VectorIndex`` defines them.
     """
+    memory = _memory.get()
+    if memory is None:
+        return _searched(X, metric, queries, database, k, exclude_self, threads)
+    question = fingerprint(*map(array_fingerprint, (X, queries, database)), f"{metric} {k} {exclude_self}")
+    if question not in memory:  # the number of threads changes nothing
+        memory[question] = _searched(X, metric, queries, database, k, exclude_self, threads)
+    neighbors, distances = memory[question]
+    return neighbors.copy(), distances.copy()
+
+
+def _searched(
+    X: FloatMatrix,
+    metric: str,
+    queries: RowNumbers,
+    database: RowNumbers,
+    k: int,
+    exclude_self: bool,
+    threads: int | None,
+) -> tuple[RowNumbers, FloatMatrix]:
     from ..index.vector import VectorIndex  # its package imports this one
 
     index = VectorIndex(X.shape[1], metric)
