@@ -101,48 +101,52 @@ def table(columns: list[Column], rows: Iterable[Row]) -> str:
 
 def short(result: dict[str, Any]) -> str:
     """The README's block."""
-    return _sections(result, LABELS_SHORT, result["rows"]) + "\n\n" + _explained(result)
+    return _sections(result, LABELS_SHORT)
 
 
 def document(result: dict[str, Any]) -> str:
     """Everything: all columns, targets, controls."""
-    parts = [_sections(result, LABELS_LONG, result["rows"]), _explained(result)]
+    parts = [_sections(result, LABELS_LONG)]
     for title, columns, rows in (("Targets", TARGETS, result["targets"]), ("Controls", CONTROLS, result["controls"])):
         if rows:
             parts.append(f"**{title}**\n\n" + table(columns, rows))
     return "\n\n".join(parts)
 
 
-def _sections(result: dict[str, Any], columns: list[Column], rows: list[Row]) -> str:
+def _sections(result: dict[str, Any], labels: list[Column]) -> str:
     parts = []
-    for name, about in result["data"].items():
-        labelled = [row for row in rows if row["data"] == name and row["task"] == "labels"]
-        for bits in sorted({row["n_bits"] for row in labelled}):
-            members = sorted((row for row in labelled if row["n_bits"] == bits), key=lambda row: -row["map"])
-            parts.append(
-                f"**{about['title']}**, {bits} bits, trained on {about['n_labelled']:,} rows (those marked with their "
-                f"labels), searched among {about['n_items']:,} unseen items:"
-            )
-            parts.append(table(columns, members))
-        neighbors = [row for row in rows if row["data"] == name and row["task"] == "neighbors"]
-        if neighbors:
-            neighbors.sort(key=lambda row: (row["n_bits"], -row["recall"]))
-            parts.append(
-                f"**{about['title']}**, trained without labels on the {about['n_items']:,} items that are searched:"
-            )
-            parts.append(table(NEIGHBORS, neighbors))
+    for section in result["sections"]:
+        supervised = section["task"] == "labels"
+        rows = sorted(section["rows"], key=lambda row: (row["n_bits"], -row["map" if supervised else "recall"]))
+        parts += [_heading(section), table(labels if supervised else NEIGHBORS, rows)]
+    parts.append(_explained(result["sections"]))
     return "\n\n".join(parts)
 
 
-def _explained(result: dict[str, Any]) -> str:
-    plan, environment = result["plan"], result["environment"]
-    queries = " or ".join(sorted({f"{about['n_queries']:,}" for about in result["data"].values()}))
-    cut = " A fit marked (cut) was stopped there." if any(row["cut"] for row in result["rows"]) else ""
+def _heading(section: dict[str, Any]) -> str:
+    sizes = f"{section['n_queries']:,} new queries, {section['seeds']} seed" + "s" * (section["seeds"] > 1)
+    if section["task"] == "neighbors":
+        return (
+            f"**{section['title']}**, trained without labels on the {section['n_items']:,} items that are searched;"
+            f" {sizes}:"
+        )
+    bits = " and ".join(str(bits) for bits in sorted({row["n_bits"] for row in section["rows"]}))
     return (
-        f"Means over {plan['seeds']} seeds (± standard deviation between seeds) and {queries} unseen queries; one "
-        f"thread of {environment['processor']}, at most {plan['budget']:g} s of processor time for a fit.{cut} mAP is "
-        "the expected value over the order of items at one distance. Methods that share a letter are not told apart "
-        "by a paired test over queries and seeds (Holm's correction over all pairs of a table, 5 %)."
+        f"**{section['title']}**, {bits} bits, trained on {section['n_labelled']:,} rows (where marked, with their "
+        f"labels), searched among {section['n_items']:,} unseen items; {sizes}:"
+    )
+
+
+def _explained(sections: list[dict[str, Any]]) -> str:
+    processors = " or ".join(sorted({section["processor"] for section in sections}))
+    budget = max((section["budget"] for section in sections), default=0)
+    cut = any(row["cut"] for section in sections for row in section["rows"])
+    return (
+        "Means over seeds (± standard deviation between them). mAP is the expected value over the order of items at one"
+        " distance. Methods that share a letter are not told apart by a paired test over queries and seeds (Holm's"
+        " correction over all pairs of a table, 5 %)."
+        f" One thread of {processors}, at most {budget:g} s of processor time for a fit"
+        + (" (cut: stopped there)." if cut else ".")
     )
 
 

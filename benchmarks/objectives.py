@@ -3,7 +3,7 @@
     python -m benchmarks.objectives                                  everything: hours of one core
     python -m benchmarks.objectives --quick                          fewer rows and seeds
     python -m benchmarks.objectives --objectives csq,dtsh --data photos --seeds 5
-    python -m benchmarks.objectives --saved --write-readme           tables of the last run again, into README.md
+    python -m benchmarks.objectives --saved --write-readme           tables of the last runs again, into README.md
 
 Two comparisons, each with the defaults of the library, one thread, a limit on processor time and several seeds:
 
@@ -14,7 +14,7 @@ Two comparisons, each with the defaults of the library, one thread, a limit on p
 
 ``benchmarks/features.py`` says which rows are for choosing settings and which for reporting. This only reports: nothing
 is chosen by its figures. ``benchmarks/paired.py`` says which differences are real. Results: benchmarks/results/
-objectives.json, .md and .svg; a data set that is measured again replaces its own rows there.
+objectives.json, .md and .svg; a comparison that is made again replaces the old one there.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = ["Plan", "main", "run"]
 
 Row = dict[str, Any]
 README = Path(__file__).parent.parent / "README.md"
+TASKS = ("labels", "neighbors")
 COMPARED = ("map", "recall")  # what the letters are of
 
 
@@ -56,7 +57,7 @@ class Plan:
     quick: bool
     budget: float
     controls: bool = True
-    tasks: tuple[str, ...] = ("labels", "neighbors")
+    tasks: tuple[str, ...] = TASKS
     bits: tuple[int, ...] | None = None
     name: str = "objectives"
 
@@ -67,46 +68,38 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
-    """Train, measure, print; saves after each data set. What an earlier run of the same plan measured stays."""
-    result = started(plan)
+    """Train, measure, print; saves after each comparison, which replaces the same one of an earlier run."""
+    result = saved(plan.name) or {"sections": [], "controls": [], "targets": []}
     simskip.set_threads(1)
     with threadpool_limits(1):
         for name in plan.data:
             data = DATA[name](plan.quick)
             console.print(str(data))
-            for part in ("rows", "pairs", "controls"):
-                result[part] = [row for row in result[part] if row["data"] != name]
-            result["data"][name] = {
-                "title": data.title,
-                "n_labelled": data.n_labelled,
-                "n_items": len(data.database),
-                "n_queries": len(data.queries),
-            }
-            for task, trainings in (("labels", with_labels), ("neighbors", neighbors)):
-                if task in plan.tasks:
-                    rows, pairs = summary(list(trainings(plan, data, console)), name, task)
-                    result["rows"] += rows
-                    result["pairs"] += pairs
+            for task, trainings in zip(TASKS, (with_labels, neighbors), strict=True):
+                rows, pairs = summary(list(trainings(plan, data, console)) if task in plan.tasks else [], name, task)
+                if rows:
+                    section = about(plan, data, task) | {"rows": rows, "pairs": pairs}
+                    keep(result, "sections", [section], ("data", "task"), plan.name)
             if plan.controls:
-                result["controls"] += control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
-            result["targets"] = judge(result["rows"])
-            result["environment"] = environment()
-            keep(result, plan.name)
+                controls = control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
+                keep(result, "controls", controls, ("data",), plan.name)
     return result
 
 
-def started(plan: Plan) -> dict[str, Any]:
-    """The saved result to go on with, or an empty one if there is none or it is of another plan."""
-    # As JSON gives it back. Which data sets a run was asked for is no difference: they are measured one by one.
-    own = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items() if key != "data"
+def about(plan: Plan, data: Features, task: str) -> Row:
+    """What the rows of a comparison have in common."""
+    stamp = environment()
+    return {
+        "data": data.name,
+        "task": task,
+        "title": data.title,
+        "n_labelled": data.n_labelled,
+        "n_items": len(data.database),
+        "n_queries": len(data.queries),
+        "seeds": plan.seeds,
+        "budget": plan.budget,
+        **{name: stamp[name] for name in ("processor", "commit", "time")},
     }
-    path = results.FOLDER / f"{plan.name}.json"
-    if path.exists():
-        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if saved.get("plan") == own:
-            return saved
-    return {"plan": own, "data": {}, "rows": [], "pairs": [], "controls": [], "targets": []}
 
 
 def with_labels(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
@@ -186,21 +179,32 @@ def deviation(rows: list[Row], figure: str) -> float | None:
     return float(np.std([row[figure] for row in rows], ddof=1)) if len(rows) > 1 else None
 
 
-def keep(result: dict[str, Any], name: str) -> Path:
-    """Write the results, the tables and the picture; returns the file of the results."""
-    path = results.save(name, result)
+def keep(result: dict[str, Any], part: str, new: list[Row], keys: tuple[str, ...], name: str) -> None:
+    """Let new entries take the place of old ones with the same keys; write results, tables and the picture."""
+    places = {tuple(entry[key] for key in keys) for entry in new}
+    result[part] = [old for old in result[part] if tuple(old[key] for key in keys) not in places] + new
+    result["targets"] = judge([row for section in result["sections"] for row in section["rows"]])
+    path = results.save(name, {part: result[part] for part in ("sections", "controls", "targets")})
     path.with_suffix(".md").write_text(objective_tables.document(result) + "\n", encoding="utf-8")
-    plots.plot_objectives(result["rows"], {k: v["title"] for k, v in result["data"].items()}, path.with_suffix(".svg"))
-    return path
+    plots.plot_objectives(result["sections"], path.with_suffix(".svg"))
+
+
+def saved(name: str) -> dict[str, Any] | None:
+    """What earlier runs left, or None."""
+    path = results.FOLDER / f"{name}.json"
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
 
 
 def main() -> None:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20,000 items, 1,000 queries, 2 seeds")
+    parser.add_argument("--quick", action="store_true", help="fewer rows, 1,000 queries, 3 seeds")
     parser.add_argument("--objectives", type=names, help="only these, separated by commas (baselines are always there)")
     parser.add_argument("--data", type=names, default=tuple(DATA), help=f"of {', '.join(DATA)}")
-    parser.add_argument("--tasks", type=names, default=("labels", "neighbors"), help="of labels, neighbors")
+    parser.add_argument("--tasks", type=names, default=TASKS, help=f"of {', '.join(TASKS)}")
     parser.add_argument("--bits", type=lambda text: tuple(map(int, names(text))), help="only these code lengths")
     parser.add_argument("--seeds", type=int, help="trainings of each method")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of processor time for a fit")
@@ -208,30 +212,19 @@ def main() -> None:
     parser.add_argument("--saved", action="store_true", help="train nothing: tables of the last run")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
     options = parser.parse_args()
-    known = {"data": tuple(DATA), "objectives": tuple(methods(labels=True)), "tasks": ("labels", "neighbors")}
+    known = {"data": tuple(DATA), "objectives": tuple(methods(labels=True)), "tasks": TASKS}
     for option, allowed in known.items():
         if unknown := [name for name in getattr(options, option) or () if name not in allowed]:
             parser.error(f"--{option}: {', '.join(unknown)} unknown; there are {', '.join(allowed)}")
     console = Console(width=None if Console().is_terminal else 200)
-    path = results.FOLDER / f"{options.name}.json"
     if options.saved:
-        if not path.exists():
-            parser.error(f"--saved: there is no {path.name} in benchmarks/results")
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = saved(options.name)
+        if result is None:
+            parser.error(f"--saved: there is no {options.name}.json in benchmarks/results")
     else:
-        seeds = options.seeds or (2 if options.quick else 5)
-        plan = Plan(
-            options.data,
-            options.objectives,
-            seeds,
-            options.quick,
-            options.budget,
-            True,
-            options.tasks,
-            options.bits,
-            options.name,
-        )
-        result = run(plan, console)
+        seeds = options.seeds or (3 if options.quick else 5)
+        wanted = (options.data, options.objectives, seeds, options.quick, options.budget)
+        result = run(Plan(*wanted, True, options.tasks, options.bits, options.name), console)
     print(objective_tables.document(result))
     if options.write_readme:
         block = objective_tables.short(result)

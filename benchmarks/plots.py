@@ -81,18 +81,17 @@ def plot_recall(rows: list[Row], title: str, path: Path) -> bool:
     return True
 
 
-def plot_objectives(rows: list[Row], titles: dict[str, str], path: Path) -> bool:
+def plot_objectives(sections: list[Row], path: Path) -> bool:
     """Neighbours kept and classes kept, a point for each method, a panel for each data set with labels."""
     from matplotlib.figure import Figure
 
-    labelled = [row for row in rows if row["task"] == "labels"]
-    panels = [name for name in titles if any(row["data"] == name for row in labelled)]
+    panels = [section for section in sections if section["task"] == "labels"]
     if not panels:
         return False
     figure = Figure(figsize=(5 * len(panels), 4.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        points = [row for row in labelled if row["data"] == name]
-        axes.set_title(f"{titles[name]}, {points[0]['n_bits']} bits", loc="left", fontsize="small")
+    for axes, section in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        points = section["rows"]
+        axes.set_title(f"{section['title']}, {points[0]['n_bits']} bits", loc="left", fontsize="small")
         axes.grid(True, alpha=0.25)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

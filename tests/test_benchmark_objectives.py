@@ -40,6 +40,10 @@ def plan(**changes):
     return objectives.Plan(**{**given, "name": "small", **changes})
 
 
+def rows_of(result):
+    return [row for section in result["sections"] for row in section["rows"]]
+
+
 def console():
     return Console(quiet=True)
 
@@ -48,9 +52,8 @@ def test_a_small_run_from_end_to_end(tiny, tmp_path):
     objectives.run(plan(), console())
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"small.json", "small.md", "small.svg"}
     result = json.loads((tmp_path / "results" / "small.json").read_text())
-    by_task = {
-        task: {row["method"]: row for row in result["rows"] if row["task"] == task} for task in ("labels", "neighbors")
-    }
+    by_task = {section["task"]: {row["method"]: row for row in section["rows"]} for section in result["sections"]}
+    rows = rows_of(result)
     assert set(by_task["labels"]) == {"random", "pca", "itq", "neighbors", "csq"}
     assert set(by_task["neighbors"]) == {"random", "pca", "itq", "neighbors"}
     for row in by_task["labels"].values():
@@ -61,12 +64,12 @@ def test_a_small_run_from_end_to_end(tiny, tmp_path):
         assert row["seen_map"] > 0.2
         assert row["map_letters"]
     assert by_task["labels"]["csq"]["epochs"] == 2
-    assert not any(row["cut"] for row in result["rows"])
+    assert not any(row["cut"] for row in rows)
     assert "coverage" not in by_task["neighbors"]["itq"]
     baselines = [by_task["neighbors"][name]["recall"] for name in ("random", "pca", "itq")]
     row = by_task["neighbors"]["neighbors"]
     assert row["over_baselines"] == pytest.approx(row["recall"] / max(baselines))
-    pairs = {(pair["task"], pair["figure"]) for pair in result["pairs"]}
+    pairs = {(pair["task"], pair["figure"]) for section in result["sections"] for pair in section["pairs"]}
     assert pairs == {("labels", "map"), ("labels", "recall"), ("neighbors", "recall")}
     assert len(result["controls"]) == 3
     text = (tmp_path / "results" / "small.md").read_text()
@@ -76,22 +79,31 @@ def test_a_small_run_from_end_to_end(tiny, tmp_path):
 
 def test_the_same_seeds_give_the_same_figures(tiny):
     first, second = (objectives.run(plan(name=name, controls=False), console()) for name in ("one", "two"))
-    for a, b in zip(first["rows"], second["rows"], strict=True):
+    for a, b in zip(rows_of(first), rows_of(second), strict=True):
         assert {k: v for k, v in a.items() if "cpu" not in k} == {k: v for k, v in b.items() if "cpu" not in k}
 
 
-def test_another_data_set_joins_the_results_of_the_same_plan(tiny, monkeypatch):
+def test_a_comparison_replaces_the_old_one_and_leaves_the_others(tiny, monkeypatch):
     other = dataclasses.replace(tiny, name="other", neighbor_bits=())
     monkeypatch.setitem(objectives.DATA, "other", lambda quick: other)
     quickest = {"objectives": (), "controls": False}
     first = objectives.run(plan(**quickest), console())
-    both = objectives.run(plan(data=("other",), **quickest), console())
-    assert list(both["data"]) == ["tiny", "other"]
-    assert [row for row in both["rows"] if row["data"] == "tiny"] == first["rows"]
-    again = objectives.run(plan(**quickest), console())
-    assert len(again["rows"]) == len(both["rows"])
-    anew = objectives.run(plan(data=("other",), seeds=1, **quickest), console())
-    assert list(anew["data"]) == ["other"]
+    objectives.run(plan(data=("other",), **quickest), console())
+    both = objectives.saved("small")
+    assert [(s["data"], s["task"]) for s in both["sections"]] == [
+        ("tiny", "labels"),
+        ("tiny", "neighbors"),
+        ("other", "labels"),
+    ]
+    assert both["sections"][:2] == first["sections"]
+    objectives.run(plan(tasks=("labels",), seeds=1, **quickest), console())
+    again = objectives.saved("small")
+    assert [(s["data"], s["task"], s["seeds"]) for s in again["sections"]] == [
+        ("tiny", "neighbors", 2),
+        ("other", "labels", 2),
+        ("tiny", "labels", 1),
+    ]
+    assert again["sections"][2]["rows"][0]["map_sd"] is None
 
 
 def test_a_fit_over_its_budget_is_cut_and_says_so(tiny):
