@@ -124,7 +124,8 @@ def _sections(result: dict[str, Any], labels: list[Column]) -> str:
 
 
 def _heading(section: dict[str, Any]) -> str:
-    sizes = f"{section['n_queries']:,} new queries, {section['seeds']} seed" + "s" * (section["seeds"] > 1)
+    seeds = " or ".join(str(count) for count in sorted({row["seeds"] for row in section["rows"]}))
+    sizes = f"{section['n_queries']:,} new queries, {seeds} seed" + "s" * (seeds != "1")
     if section["task"] == "neighbors":
         return (
             f"**{section['title']}**, trained without labels on the {section['n_items']:,} items that are searched;"

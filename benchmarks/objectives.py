@@ -2,7 +2,7 @@
 
     python -m benchmarks.objectives                                  everything: hours of one core
     python -m benchmarks.objectives --quick                          fewer rows and seeds
-    python -m benchmarks.objectives --objectives csq,dtsh --data photos --seeds 5
+    python -m benchmarks.objectives --objectives csq,dtsh            these (and baselines) beside those of earlier runs
     python -m benchmarks.objectives --saved --write-readme           tables of the last runs again, into README.md
 
 Two comparisons, each with the defaults of the library, one thread, a limit on processor time and several seeds:
@@ -14,7 +14,7 @@ Two comparisons, each with the defaults of the library, one thread, a limit on p
 
 ``benchmarks/features.py`` says which rows are for choosing settings and which for reporting. This only reports: nothing
 is chosen by its figures. ``benchmarks/paired.py`` says which differences are real. Results: benchmarks/results/
-objectives.json, .md and .svg; a comparison that is made again replaces the old one there.
+objectives.json, .md and .svg; new trainings join those of earlier runs there (--objectives, --seeds).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
@@ -37,7 +38,7 @@ from .environment import environment
 from .features import DATA, Features
 from .objective_targets import judge
 from .paired import compare
-from .zoo import BASELINES, Split, control_rows, fitted, measured, methods, shown
+from .zoo import BASELINES, Split, Values, control_rows, fitted, measured, methods, shown
 
 __all__ = ["Plan", "main", "run"]
 
@@ -68,7 +69,7 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
-    """Train, measure, print; saves after each comparison, which replaces the same one of an earlier run."""
+    """Train, measure, print; saves after each comparison. Trainings of earlier runs stay unless they are repeated."""
     result = saved(plan.name) or {"sections": [], "controls": [], "targets": []}
     simskip.set_threads(1)
     with threadpool_limits(1):
@@ -76,9 +77,9 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
             data = DATA[name](plan.quick)
             console.print(str(data))
             for task, trainings in zip(TASKS, (with_labels, neighbors), strict=True):
-                rows, pairs = summary(list(trainings(plan, data, console)) if task in plan.tasks else [], name, task)
-                if rows:
-                    section = about(plan, data, task) | {"rows": rows, "pairs": pairs}
+                found = list(trainings(plan, data, console)) if task in plan.tasks else []
+                if found:
+                    section = joined(about(plan, data, task), found, result["sections"])
                     keep(result, "sections", [section], ("data", "task"), plan.name)
             if plan.controls:
                 controls = control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
@@ -87,8 +88,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
 
 
 def about(plan: Plan, data: Features, task: str) -> Row:
-    """What the rows of a comparison have in common."""
-    stamp = environment()
+    """What the trainings of a comparison have in common: they can be compared with others of which this is true too."""
     return {
         "data": data.name,
         "task": task,
@@ -96,10 +96,17 @@ def about(plan: Plan, data: Features, task: str) -> Row:
         "n_labelled": data.n_labelled,
         "n_items": len(data.database),
         "n_queries": len(data.queries),
-        "seeds": plan.seeds,
         "budget": plan.budget,
-        **{name: stamp[name] for name in ("processor", "commit", "time")},
+        "processor": environment()["processor"],
     }
+
+
+def joined(head: Row, found: list[Row], sections: list[Row]) -> Row:
+    """A comparison of new trainings and of those of an earlier run under the same conditions."""
+    earlier = [old["trainings"] for old in sections if all(old[key] == value for key, value in head.items())]
+    trainings = {(row["n_bits"], row["method"], row["seed"]): row for part in (*earlier, found) for row in part}
+    rows, pairs = summary(list(trainings.values()), head["data"], head["task"])
+    return {**head, "rows": rows, "pairs": pairs, "trainings": list(trainings.values())}
 
 
 def with_labels(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
@@ -116,7 +123,7 @@ def with_labels(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
                 again, _ = measured(hasher, seen)
                 row |= training | {f"seen_{name}": again[name] for name in ("map", "map_best", "map_worst", "recall")}
                 console.print(told(method, bits, seed, row, "map"))
-                yield {"method": method, "n_bits": bits, "seed": seed, "values": values, **row}
+                yield training_of(method, bits, seed, row, values)
 
 
 def neighbors(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
@@ -132,7 +139,13 @@ def neighbors(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
                 row, values = measured(hasher, split)
                 row |= training
                 console.print(told(method, bits, seed, row, "recall"))
-                yield {"method": method, "n_bits": bits, "seed": seed, "values": values, **row}
+                yield training_of(method, bits, seed, row, values)
+
+
+def training_of(method: str, bits: int, seed: int, row: Row, values: Values) -> Row:
+    """What is kept of a training: its figures, and for each query those that are compared."""
+    kept = {name: np.round(each, 6).tolist() for name, each in values.items() if name in COMPARED}
+    return {"method": method, "n_bits": bits, "seed": seed, "commit": environment()["commit"], **row, "values": kept}
 
 
 def told(method: str, bits: int, seed: int, row: Row, figure: str) -> str:
@@ -141,24 +154,32 @@ def told(method: str, bits: int, seed: int, row: Row, figure: str) -> str:
 
 
 def summary(trainings: list[Row], data: str, task: str) -> tuple[list[Row], list[Row]]:
-    """Rows (means over seeds, with letters) and all compared pairs."""
+    """Rows (means over the seeds that all methods were trained with, and letters) and all compared pairs."""
     rows, pairs = [], []
     for bits in sorted({row["n_bits"] for row in trainings}):
-        found: dict[str, list[Row]] = {}
+        by_method: dict[str, dict[int, Row]] = {}
         for row in trainings:
             if row["n_bits"] == bits:
-                found.setdefault(row["method"], []).append(row)
+                by_method.setdefault(row["method"], {})[row["seed"]] = row
+        seeds = sorted(set.intersection(*(set(each) for each in by_method.values())))
+        found = {name: [each[seed] for seed in seeds] for name, each in by_method.items()}
         letters: dict[str, dict[str, str]] = {}
         for figure in COMPARED:
-            if all(figure in row["values"] for row in trainings):
-                tables = {name: np.stack([row["values"][figure] for row in each]) for name, each in found.items()}
-                comparison = compare(tables)
+            if all(figure in row["values"] for each in found.values() for row in each):
+                comparison = compare({name: _table(each, figure) for name, each in found.items()})
                 letters[figure] = comparison.letters
                 about = {"data": data, "task": task, "n_bits": bits, "figure": figure}
                 pairs += [{**about, **asdict(pair)} for pair in comparison.pairs]
         best = max((mean(found[name], "recall") for name in BASELINES if name in found), default=float("nan"))
         for name, each in found.items():
-            row = {"data": data, "task": task, "n_bits": bits, "method": name, "shown": shown(name)}
+            row = {
+                "data": data,
+                "task": task,
+                "n_bits": bits,
+                "method": name,
+                "shown": shown(name),
+                "seeds": len(seeds),
+            }
             for figure, value in each[0].items():
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and figure not in row | {"seed": 0}:
                     row[figure] = mean(each, figure)
@@ -167,6 +188,10 @@ def summary(trainings: list[Row], data: str, task: str) -> tuple[list[Row], list
             row["over_baselines"] = row["recall"] / best
             rows.append(row | {f"{figure}_letters": letters[figure][name] for figure in letters})
     return rows, pairs
+
+
+def _table(rows: list[Row], figure: str) -> npt.NDArray[np.float64]:
+    return np.array([row["values"][figure] for row in rows], np.float64)
 
 
 def mean(rows: list[Row], figure: str) -> float:

@@ -15,7 +15,7 @@ from simskip.hashing.recipes import RECIPES
 
 from .features import Features, Floats, Labels
 
-__all__ = ["BASELINES", "RERANK", "K", "Split", "control_rows", "fitted", "measured", "methods", "shown"]
+__all__ = ["BASELINES", "RERANK", "K", "Split", "Values", "control_rows", "fitted", "measured", "methods", "shown"]
 
 Row = dict[str, Any]
 Values = dict[str, npt.NDArray[np.float64]]

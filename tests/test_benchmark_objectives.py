@@ -83,27 +83,32 @@ def test_the_same_seeds_give_the_same_figures(tiny):
         assert {k: v for k, v in a.items() if "cpu" not in k} == {k: v for k, v in b.items() if "cpu" not in k}
 
 
-def test_a_comparison_replaces_the_old_one_and_leaves_the_others(tiny, monkeypatch):
+def test_trainings_join_those_of_earlier_runs(tiny, monkeypatch):
     other = dataclasses.replace(tiny, name="other", neighbor_bits=())
     monkeypatch.setitem(objectives.DATA, "other", lambda quick: other)
     quickest = {"objectives": (), "controls": False}
     first = objectives.run(plan(**quickest), console())
     objectives.run(plan(data=("other",), **quickest), console())
     both = objectives.saved("small")
-    assert [(s["data"], s["task"]) for s in both["sections"]] == [
-        ("tiny", "labels"),
-        ("tiny", "neighbors"),
-        ("other", "labels"),
-    ]
+    places = [("tiny", "labels"), ("tiny", "neighbors"), ("other", "labels")]
+    assert [(s["data"], s["task"]) for s in both["sections"]] == places
     assert both["sections"][:2] == first["sections"]
-    objectives.run(plan(tasks=("labels",), seeds=1, **quickest), console())
-    again = objectives.saved("small")
-    assert [(s["data"], s["task"], s["seeds"]) for s in again["sections"]] == [
-        ("tiny", "neighbors", 2),
-        ("other", "labels", 2),
-        ("tiny", "labels", 1),
-    ]
-    assert again["sections"][2]["rows"][0]["map_sd"] is None
+    # One more objective, with one seed: means are over the seed that all have.
+    labels = {"tasks": ("labels",), "controls": False}
+    objectives.run(plan(objectives=("csq",), seeds=1, **labels), console())
+    section = objectives.saved("small")["sections"][-1]
+    assert {row["method"]: row["seeds"] for row in section["rows"]} == dict.fromkeys(("random", "pca", "itq", "csq"), 1)
+    assert len(section["trainings"]) == 7
+    # The other seed too: nothing is lost.
+    objectives.run(plan(objectives=("csq",), **labels), console())
+    section = objectives.saved("small")["sections"][-1]
+    assert {row["seeds"] for row in section["rows"]} == {2}
+    before = {row["method"]: row["map"] for row in first["sections"][0]["rows"]}
+    after = {row["method"]: row["map"] for row in section["rows"]}
+    assert before == {name: after[name] for name in before}
+    # Under other conditions nothing can be compared.
+    objectives.run(plan(objectives=("csq",), budget=59.0, seeds=1, **labels), console())
+    assert len(objectives.saved("small")["sections"][-1]["trainings"]) == 4
 
 
 def test_a_fit_over_its_budget_is_cut_and_says_so(tiny):
