@@ -104,9 +104,8 @@ def plot_objectives(sections: list[Row], path: Path) -> bool:
             axes.annotate(
                 row["method"], (row["recall"], row["map"]), (5, 3), textcoords="offset points", fontsize="small"
             )
-        axes.set_xlabel("Recall@25: neighbours kept")
+        axes.set_xlabel("Recall@25: neighbours kept (squares: trained with labels)")
         axes.margins(x=0.2)
     figure.get_axes()[0].set_ylabel("mAP among unseen items: classes kept")
-    figure.text(0.995, 0.005, "squares: trained with labels", ha="right", va="bottom", fontsize="small")
     figure.savefig(path)
     return True
