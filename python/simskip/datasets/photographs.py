@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import tarfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,9 @@ from ..validation import choice
 from .archive import cached_arrays
 from .labelled_images import LabelledImages
 from .npm import NpmPackage, opened
+
+if TYPE_CHECKING:
+    import tarfile
 
 __all__ = ["cifar10"]
 
