@@ -141,11 +141,19 @@ void product(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const at
              bool add) {
 #if defined(__x86_64__)
   TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && out.dim() == 2 && out.is_contiguous() &&
-                  out.size(0) == a.size(0) && out.size(1) == b.size(1) && (!bias.defined() || bias.numel() == b.size(1)),
+                  out.size(0) == a.size(0) && out.size(1) == b.size(1) &&
+                  (!bias.defined() || bias.numel() == b.size(1)),
               "matrix product: ", a.sizes(), " x ", b.sizes(), " does not give ", out.sizes());
   if (blocks_are_faster() && out.numel() > 0 && a.size(1) > 0) {
-    const Product blocks{a.size(0), b.size(1), a.size(1), Operand(a), Operand(b), out.data_ptr<float>(),
-                         bias.defined() ? bias.const_data_ptr<float>() : nullptr, static_cast<float>(scale), add};
+    const Product blocks{a.size(0),
+                         b.size(1),
+                         a.size(1),
+                         Operand(a),
+                         Operand(b),
+                         out.data_ptr<float>(),
+                         bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                         static_cast<float>(scale),
+                         add};
     if (!(blocks.a.transposed && blocks.b.transposed)) return blocks.compute();
   }
 #endif
