@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ class Case:
         rows = np.arange(len(self.inputs), dtype=np.int32)
         return trainer.train(settings, self.inputs, rows, judge, evaluation_rows=evaluated, **self.arrays)
 
+    @cached_property
     def start(self) -> list[tuple[Floats, Floats]]:
         """The weights that training begins with: steps of 1e-30 do not change a float32."""
         # The gain is folded into the first layer's weights, and the peer multiplies its inputs.
@@ -129,20 +131,12 @@ class Case:
 
     def loop(self, optimizer: str, batches: Iterator[npt.NDArray[np.int64]]) -> Loop:
         """The peer, at the same weights."""
-        choice = OPTIMIZERS[optimizer]
+        choice, start = OPTIMIZERS[optimizer], self.start
         if self.neighbors is None:
-            return CsqLoop(self.inputs, self.labels, self.start(), batches, LEARNING_RATE, choice)
+            return CsqLoop(self.inputs, self.labels, start, batches, LEARNING_RATE, choice)
         residual = (self.arrays["residual_weight"], self.arrays["residual_bias"])
         return NeighborsLoop(
-            self.inputs,
-            self.start(),
-            residual,
-            batches,
-            LEARNING_RATE,
-            choice,
-            NEIGHBOR_OPTIONS,
-            self.dropout,
-            self.noise,
+            self.inputs, start, residual, batches, LEARNING_RATE, choice, NEIGHBOR_OPTIONS, self.dropout, self.noise
         )
 
 
@@ -184,7 +178,10 @@ def _native_round(case: Case, steps: int, threads: int) -> tuple[float, float]:
 
 
 def _peer_round(loop: Loop, steps: int) -> tuple[float, float]:
+    """The same of the peer: it begins anew too, since moments that fade away make its later steps slower."""
     spans = []
+    for _ in range(steps):
+        loop.step()
     for _ in range(2):
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(steps):
@@ -201,14 +198,11 @@ def compare(case: Case, threads: int, rounds: int, steps: int) -> list[dict[str,
     torch.set_num_threads(threads)
     # Drawn beforehand: the peer's time shall not hold the drawing of rows in Python.
     drawn = list(itertools.islice(case.batches(), 64))
-    loops = {f"torch, {name}": case.loop(name, itertools.cycle(drawn)) for name in OPTIMIZERS}
-    for loop in loops.values():
-        loop.step()
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ("simskip", *loops)}
+    times: dict[str, list[tuple[float, float]]] = {"simskip": []} | {f"torch, {name}": [] for name in OPTIMIZERS}
     for _ in range(rounds):
         times["simskip"].append(_native_round(case, steps, threads))
-        for name, loop in loops.items():
-            times[name].append(_peer_round(loop, steps))
+        for name in OPTIMIZERS:
+            times[f"torch, {name}"].append(_peer_round(case.loop(name, itertools.cycle(drawn)), steps))
     torch.set_num_threads(before)
     rows = []
     for name, spans in times.items():
@@ -237,7 +231,7 @@ def reference(case: Case, rounds: int) -> dict[str, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     n = len(case.inputs)
-    epoch = reference_epoch(case.inputs, case.labels, case.start(), case.batch, LEARNING_RATE)
+    epoch = reference_epoch(case.inputs, case.labels, case.start, case.batch, LEARNING_RATE)
     native, peer = [], []
     everything = np.arange(n, dtype=np.int32)
     for _ in range(rounds):
