@@ -62,7 +62,8 @@ class Case:
     neighbors: npt.NDArray[np.int32] | None = None
     dropout: float = 0.0
     noise: Floats | None = None
-    arrays: dict[str, Any] = field(default_factory=dict)
+    tower: dict[str, Any] = field(init=False)
+    arrays: dict[str, Any] = field(init=False)
 
     @property
     def name(self) -> str:
@@ -72,13 +73,13 @@ class Case:
 
     def __post_init__(self) -> None:
         d = self.inputs.shape[1]
+        self.tower = {"inputs": self.inputs}
         if self.neighbors is None:
             self.arrays = {"labels": self.labels, "n_classes": int(self.labels.max()) + 1}
             return
         linear = np.random.default_rng(1).normal(size=(BITS, d)).astype(np.float32)
-        self.arrays = {
-            "anchors": np.arange(len(self.inputs), dtype=np.int32),
-            "neighbors": self.neighbors,
+        self.arrays = {"anchors": np.arange(len(self.inputs), dtype=np.int32), "neighbors": self.neighbors}
+        self.tower |= {
             "gain": np.full(d, math.sqrt(d), np.float32),
             "residual_weight": linear,
             "residual_bias": np.zeros(BITS, np.float32),
@@ -112,15 +113,15 @@ class Case:
             return -float(record["epoch"]), False
 
         rows = np.arange(len(self.inputs), dtype=np.int32)
-        return trainer.train(settings, self.inputs, rows, judge, evaluation_rows=evaluated, **self.arrays)
+        return trainer.train(settings, [self.tower], rows, judge, evaluation_rows=evaluated, **self.arrays)
 
     @cached_property
     def start(self) -> list[tuple[Floats, Floats]]:
         """The weights that training begins with: steps of 1e-30 do not change a float32."""
         # The gain is folded into the first layer's weights, and the peer multiplies its inputs.
         result = self.train(1, 1, 1, lambda record, outputs: None, learning_rate=1e-30)
-        (weight, bias), *others = result["layers"]
-        gain = self.arrays.get("gain")
+        (weight, bias), *others = result["networks"][0][0]
+        gain = self.tower.get("gain")
         return [(weight if gain is None else weight / gain, bias), *others]
 
     def batches(self) -> Iterator[npt.NDArray[np.int64]]:
@@ -134,7 +135,7 @@ class Case:
         choice, start = OPTIMIZERS[optimizer], self.start
         if self.neighbors is None:
             return CsqLoop(self.inputs, self.labels, start, batches, LEARNING_RATE, choice)
-        residual = (self.arrays["residual_weight"], self.arrays["residual_bias"])
+        residual = (self.tower["residual_weight"], self.tower["residual_bias"])
         return NeighborsLoop(
             self.inputs, start, residual, batches, LEARNING_RATE, choice, NEIGHBOR_OPTIONS, self.dropout, self.noise
         )

@@ -143,9 +143,9 @@ def test_large_data_use_the_graph_of_a_sample(manifold, monkeypatch):
     given = {}
     train = native_trainer.load().train
 
-    def spy(settings, inputs, rows, on_epoch, **arrays):
+    def spy(settings, towers, rows, on_epoch, **arrays):
         given.update(arrays, rows=rows)
-        return train(settings, inputs, rows, on_epoch, **arrays)
+        return train(settings, towers, rows, on_epoch, **arrays)
 
     monkeypatch.setattr(native_trainer.load(), "train", spy)
     DeepHash(8, hidden=(8,), **SMALL).fit(manifold, progress=False)

@@ -36,6 +36,7 @@ _GRAPH_EXACT_ROWS = 20_000
 _GRAPH_ANCHORS = 20_000
 _GRAPH_DATABASE = 100_000
 _START_ROWS = 20_000
+_TOWER = ("row_scale", "centre", "gain", "noise", "residual_weight", "residual_bias")
 _HEALTH_ROWS = 4000
 _MAX_HELD_OUT = {"neighbors": 2000, "csq": 5000, "dtsh": 5000}
 
@@ -226,12 +227,14 @@ class DeepHash(Hasher):
                 stop = [hook(dict(record)) is True for hook in hooks]
                 return metric, any(stop)
 
-            result = trainer.train(settings, inputs, rows, on_epoch, **arrays)
+            tower = {"inputs": inputs, **{name: arrays.pop(name) for name in _TOWER if name in arrays}}
+            result = trainer.train(settings, [tower], rows, on_epoch, **arrays)
         if result["best_epoch"] == 0:
             raise KeyboardInterrupt("training was interrupted before its first epoch ended")
         if result["interrupted"]:
             history[-1]["interrupted"] = True
-        self.network_ = DenseNetwork(tuple(result["layers"]), result["residual"], self.activation, self.output)
+        layers, residual = result["networks"][0]
+        self.network_ = DenseNetwork(tuple(layers), residual, self.activation, self.output)
         self.preparation_ = preparation
         self.history_ = history
         self.best_epoch_ = int(result["best_epoch"])
