@@ -10,7 +10,8 @@
 // Differences to the paper: all pairs of the batch instead of random ones, and cosines about the batch's mean (option
 // centre = 0: about 0). Half-half codes have inner products of mean 0, features after a ReLU all have large cosines.
 //
-// Defaults: pull 6, the gamma of the paper's code; centre 1.
+// Defaults: pull 0.2 (the paper's code has 6: there bits freeze before they have learned anything), centre 1. Option
+// half = 0 leaves the outputs as they are, h = u, which makes the loss smooth.
 //
 // Source: Li & van Gemert, Deep unsupervised image hashing by maximizing bit entropy, AAAI 2021.
 #include <algorithm>
@@ -94,7 +95,7 @@ const ObjectiveEntry& bihalf_objective() {
        Supervision::none,
        Batches::pass,
        1,
-       {{"pull", 6.0}, {"half", 1.0}, {"centre", 1.0}}},
+       {{"pull", 0.2}, {"half", 1.0}, {"centre", 1.0}}},
       [](const Options& options, const ObjectiveContext&) -> std::unique_ptr<Objective> {
         return std::make_unique<BiHalf>(options);
       }};

@@ -27,9 +27,9 @@ _WEIGHT_DECAY = 1e-2
 _MIN_ROWS = 8
 _SEED_STEP = 7919  # between the seeds of the classifiers
 _START_ROWS = 20_000
-# Half a row's own class, half what others make of it: with the probabilities alone codes were 2 % worse (mean average
-# precision on unseen rows), with the classes alone 3 %.
-_SHARE = 0.5
+# Mean average precision on unseen rows (Fashion-MNIST, EfficientNet-Lite0, 64 bits, 5,000 labels) with shares of 0, 0.3,
+# 0.5, 0.7: .837, .847, .840, .835; on CIFAR-10: .858, .862, .858, .854.
+_SHARE = 0.3
 
 
 def soft_targets(
@@ -43,7 +43,7 @@ def soft_targets(
     threads: int,
     progress: bool = False,
 ) -> FloatMatrix:
-    """What each row's classes are, halfway between what they are said to be and what others make of the row.
+    """What each row's classes are: for 0.7 what they are said to be, for 0.3 what others make of the row.
 
     The rows are cut into five parts; a classifier of the other four gives the probabilities of each part's rows, which
     are calibrated by one temperature. A row that looks like another class, or is labelled wrongly, so gets the codes of
