@@ -43,7 +43,7 @@ def test_probabilities_come_close_to_those_of_the_densities(overlapping):
 
 def test_a_row_does_not_vote_for_itself(overlapping):
     # Rows far from all others, with labels of their own making: only a classifier that saw them could agree with them.
-    X, y, _ = overlapping
+    X, _, _ = overlapping
     rng = np.random.default_rng(1)
     drawn = rng.integers(0, 3, len(X)).astype(np.int32)
     given = others_view(soft(X, drawn, 3), np.eye(3)[drawn])
@@ -57,7 +57,8 @@ def test_several_classes_have_independent_probabilities():
     rows = np.arange(400, dtype=np.int32)
     given = others_view(soft_targets(X, PLAIN, rows, Y, labels=None, seed=0, threads=1), Y)
     assert ((given > 0.5) == (Y > 0.5)).mean() > 0.85
-    assert given.min() >= -1e-5 and given.max() <= 1 + 1e-5
+    assert given.min() >= -1e-5
+    assert given.max() <= 1 + 1e-5
 
 
 def test_too_few_rows_are_refused():

@@ -59,7 +59,8 @@ def test_the_registry_and_the_recipes_name_the_same_objectives():
     assert set(ALL) == set(known) - {"softmax"}  # which makes no codes
     for name in ALL:
         assert (name in WITH_LABELS) == (known[name].supervision in ("labels", "targets"))
-        assert known[name].formula and known[name].source
+        assert known[name].formula
+        assert known[name].source
 
 
 @pytest.mark.parametrize("objective", WITH_LABELS)
