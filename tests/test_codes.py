@@ -43,6 +43,43 @@ def test_formats_invert(name, n, n_bits, seed):
     assert simskip.Codes.from_(codes.to(name), n_bits=n_bits, format=name) == codes
 
 
+@settings(deadline=None)
+@given(n=st.integers(0, 20), n_bits=st.integers(1, 300), data=st.data())
+def test_a_prefix_is_the_first_bits(n, n_bits, data):
+    first = data.draw(st.integers(1, n_bits))
+    bits = random_bits(n, n_bits, n_bits)
+    codes = simskip.pack(bits)
+    prefix = codes.prefix(first)
+    assert prefix == simskip.pack(bits[:, :first])  # padding zero included
+    assert codes == simskip.pack(bits)  # the original is left alone
+    shorter = data.draw(st.integers(1, first))
+    assert prefix.prefix(shorter) == codes.prefix(shorter)
+    assert prefix.data.flags.c_contiguous
+    assert not np.shares_memory(prefix.data, codes.data)
+
+
+def test_a_prefix_never_raises_a_distance():
+    codes = simskip.pack(random_bits(50, 40, 2))
+
+    def distances(some):
+        index = simskip.HammingIndex(some.n_bits)
+        index.add(some)
+        distances, ids = index.search(some, k=50)
+        return np.take_along_axis(distances, np.argsort(ids, axis=1), axis=1)
+
+    before = distances(codes.prefix(3))
+    for n_bits in (8, 13, 40):
+        after = distances(codes.prefix(n_bits))
+        assert (before <= after).all()
+        before = after
+
+
+@pytest.mark.parametrize("n_bits", [0, -1, 13, 2.0, True, None])
+def test_a_prefix_has_one_bit_at_least_and_no_more_than_there_are(n_bits):
+    with pytest.raises(ValueError, match=r"n_bits must be an integer from 1 to 12, got"):
+        simskip.pack(np.zeros((2, 12))).prefix(n_bits)
+
+
 def test_layouts_of_other_tools():
     bits = random_bits(5, 72, 1)
     codes = simskip.pack(bits)

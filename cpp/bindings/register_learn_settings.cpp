@@ -6,6 +6,23 @@
 #include "simskip/learn/trainer.hpp"
 
 namespace simskip::bindings {
+namespace {
+
+const char* name_of(learn::Supervision supervision) {
+  switch (supervision) {
+    case learn::Supervision::none:
+      return "none";
+    case learn::Supervision::neighbors:
+      return "neighbors";
+    case learn::Supervision::labels:
+      return "labels";
+    case learn::Supervision::targets:
+      return "targets";
+  }
+  return "";
+}
+
+}  // namespace
 
 void register_learn_settings(pybind11::module_& m) {
   namespace py = pybind11;
@@ -34,6 +51,7 @@ void register_learn_settings(pybind11::module_& m) {
       .def_readwrite("anchors", &Settings::anchors)
       .def_readwrite("neighbors_per_anchor", &Settings::neighbors_per_anchor)
       .def_readwrite("rows_per_class", &Settings::rows_per_class)
+      .def_readwrite("prefixes", &Settings::prefixes)
       .def_readwrite("optimizer", &Settings::optimizer)
       .def_readwrite("schedule", &Settings::schedule)
       .def_readwrite("learning_rate", &Settings::learning_rate)
@@ -46,8 +64,8 @@ void register_learn_settings(pybind11::module_& m) {
       .def_readonly("name", &ObjectiveInfo::name)
       .def_readonly("formula", &ObjectiveInfo::formula)
       .def_readonly("source", &ObjectiveInfo::source)
-      .def_readonly("needs_labels", &ObjectiveInfo::needs_labels)
-      .def_readonly("needs_neighbors", &ObjectiveInfo::needs_neighbors)
+      .def_property_readonly("supervision", [](const ObjectiveInfo& info) { return name_of(info.supervision); })
+      .def_readonly("towers", &ObjectiveInfo::towers)
       .def_readonly("options", &ObjectiveInfo::options);
 
   m.def("objectives", &learn::objectives, "All objectives.");

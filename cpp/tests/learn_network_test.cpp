@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::int64_t rows = 20, width = 6, bits = 4;
 
-learn::TrainingSet inputs_of_width() {
-  learn::TrainingSet data;
+learn::Tower inputs_of_width() {
+  learn::Tower data;
   data.d = width;
   return data;
 }
@@ -65,7 +65,7 @@ TEST(LearnNetwork, GradientsAreSlopes) {
         settings.activation = activation;
         settings.dropout = 0.3;
         settings.batch_norm = norm;
-        learn::TrainingSet data = inputs_of_width();
+        learn::Tower data = inputs_of_width();
         if (residual) {
           data.residual_weight = weight.data();
           data.residual_bias = bias.data();
@@ -114,7 +114,7 @@ TEST(LearnNetwork, ExportFoldsNormCentreAndGain) {
     settings.input_dropout = 0.2;
     const std::vector<float> centre{0.1f, -0.2f, 0.3f, 0.0f, 1.0f, -1.0f}, gain{1.0f, 2.0f, 0.5f, 1.0f, 3.0f, 1.0f};
     const std::vector<float> weight(bits * width, 0.2f), bias(bits, -0.1f);
-    learn::TrainingSet data = inputs_of_width();
+    learn::Tower data = inputs_of_width();
     data.centre = centre.data();
     data.gain = gain.data();
     if (residual) {
@@ -143,7 +143,7 @@ TEST(LearnNetwork, ResidualNetworkStartsLinear) {
   settings.output = "none";
   std::vector<float> weight(bits * width), bias(bits, 0.5f);
   for (std::size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(i) * 0.1f;
-  learn::TrainingSet data = inputs_of_width();
+  learn::Tower data = inputs_of_width();
   data.residual_weight = weight.data();
   data.residual_bias = bias.data();
   learn::Network network(settings, data, 7);
@@ -158,7 +158,7 @@ TEST(LearnNetwork, DropoutKeepsTheMeanAndDependsOnTheStep) {
   settings.hidden = {};
   settings.input_dropout = 0.25;
   settings.output = "none";
-  learn::TrainingSet data = inputs_of_width();
+  learn::Tower data = inputs_of_width();
   data.d = 4000;
   learn::Network network(settings, data, 8);
   auto parameters = network.parameters();

@@ -46,7 +46,7 @@ void expect_gradient(learn::Objective& objective, const learn::Batch& batch) {
   }
 }
 
-const learn::ObjectiveContext context{bits, classes, 2e-3, 0};
+const learn::ObjectiveContext context{bits, bits, 5, classes, 2e-3, 0};
 
 }  // namespace
 
@@ -89,7 +89,7 @@ TEST(LearnObjective, NeighborsOfTheTargetItselfHaveNoDivergence) {
 
 TEST(LearnObjective, CsqGradientIsTheSlope) {
   for (const std::int64_t n_bits : {bits}) {
-    const auto objective = learn::make_objective("csq", {{"quantization", 0.7}}, {n_bits, classes, 2e-3, 0});
+    const auto objective = learn::make_objective("csq", {{"quantization", 0.7}}, {n_bits, n_bits, 5, classes, 2e-3, 0});
     expect_gradient(*objective, batch_of(false));
   }
 }
@@ -98,7 +98,8 @@ TEST(LearnObjective, CsqCentresAreFarApart) {
   // 16 bits: rows of the Hadamard matrix. 24 bits: the chosen ones must still differ in a good part of the bits.
   for (const std::int64_t n_bits : {16, 24}) {
     constexpr std::int64_t n_classes = 10;
-    const auto objective = learn::make_objective("csq", {{"quantization", 0.0}}, {n_bits, n_classes, 2e-3, 0});
+    const auto objective =
+        learn::make_objective("csq", {{"quantization", 0.0}}, {n_bits, n_bits, 5, n_classes, 2e-3, 0});
     learn::Batch batch;
     batch.labels = at::arange(n_classes);
     // At u = 0 the gradient is -centre / count: it shows the centres.

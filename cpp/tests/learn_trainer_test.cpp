@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "objective.hpp"
 #include "random.hpp"
 #include "sampler.hpp"
 #include "schedule.hpp"
@@ -38,9 +39,11 @@ struct Clusters {
 
   learn::TrainingSet view() const {
     learn::TrainingSet data;
-    data.inputs = inputs.data();
-    data.n = n;
-    data.d = d;
+    learn::Tower tower;
+    tower.inputs = inputs.data();
+    tower.n = n;
+    tower.d = d;
+    data.towers = {tower};
     data.rows = data.anchors = rows.data();
     data.n_rows = data.n_anchors = n;
     data.labels = labels.data();
@@ -78,16 +81,14 @@ struct TestRun {
 
 TestRun run(const learn::Settings& settings, const learn::TrainingSet& data, const std::vector<double>& metrics = {}) {
   TestRun result;
-  result.outcome = learn::train(
-      settings, data,
-      [&](const learn::EpochReport& report, const float* outputs) {
-        result.losses.push_back(report.losses.at("loss"));
-        EXPECT_TRUE(std::isfinite(outputs[0]));
-        learn::EpochDecision decision;
-        if (!metrics.empty()) decision.metric = metrics.at(static_cast<std::size_t>(report.epoch - 1));
-        return decision;
-      },
-      [] { return false; });
+  result.outcome =
+      learn::train(settings, data, {.on_epoch = [&](const learn::EpochReport& report, const float* outputs) {
+                     result.losses.push_back(report.losses.at("loss"));
+                     EXPECT_TRUE(std::isfinite(outputs[0]));
+                     learn::EpochDecision decision;
+                     if (!metrics.empty()) decision.metric = metrics.at(static_cast<std::size_t>(report.epoch - 1));
+                     return decision;
+                   }});
   return result;
 }
 
@@ -109,10 +110,10 @@ TEST(LearnTrainer, SameSeedSameWeights) {
     learn::Settings settings = settings_for(objective);
     settings.epochs = 2;
     settings.network.batch_norm = objective == "csq";
-    const learn::DenseNetwork first = run(settings, clusters.view()).outcome.network;
-    const learn::DenseNetwork again = run(settings, clusters.view()).outcome.network;
+    const learn::DenseNetwork first = run(settings, clusters.view()).outcome.networks.at(0);
+    const learn::DenseNetwork again = run(settings, clusters.view()).outcome.networks.at(0);
     settings.seed = 12;
-    const learn::DenseNetwork other = run(settings, clusters.view()).outcome.network;
+    const learn::DenseNetwork other = run(settings, clusters.view()).outcome.networks.at(0);
     for (std::size_t l = 0; l < first.layers.size(); ++l) {
       EXPECT_EQ(first.layers[l].weight, again.layers[l].weight) << objective;
       EXPECT_EQ(first.layers[l].bias, again.layers[l].bias) << objective;
@@ -135,7 +136,8 @@ TEST(LearnTrainer, KeepsTheBestEpochAndStopsWhenOutOfPatience) {
   settings.schedule = "constant";
   const TestRun best = run(settings, clusters.view(), {0.9, 0.1});
   settings.epochs = 1;
-  EXPECT_EQ(best.outcome.network.layers[0].weight, run(settings, clusters.view()).outcome.network.layers[0].weight);
+  EXPECT_EQ(best.outcome.networks.at(0).layers[0].weight,
+            run(settings, clusters.view()).outcome.networks.at(0).layers[0].weight);
 }
 
 TEST(LearnTrainer, InterruptionKeepsFinishedEpochs) {
@@ -148,15 +150,17 @@ TEST(LearnTrainer, InterruptionKeepsFinishedEpochs) {
     ++epochs;
     return learn::EpochDecision{};
   };
-  const learn::Outcome none = learn::train(settings, clusters.view(), on_epoch, [] { return true; });
+  const learn::Outcome none =
+      learn::train(settings, clusters.view(), {.on_epoch = on_epoch, .interrupted = [] { return true; }});
   EXPECT_TRUE(none.interrupted);
   EXPECT_EQ(none.best_epoch, 0);
-  EXPECT_TRUE(none.network.layers.empty());
+  EXPECT_TRUE(none.networks.empty());
   settings.steps_per_epoch = 2;
-  const learn::Outcome some = learn::train(settings, clusters.view(), on_epoch, [&] { return epochs > 0; });
+  const learn::Outcome some =
+      learn::train(settings, clusters.view(), {.on_epoch = on_epoch, .interrupted = [&] { return epochs > 0; }});
   EXPECT_TRUE(some.interrupted);
   EXPECT_GE(some.best_epoch, 1);
-  EXPECT_EQ(some.network.layers.size(), 2u);
+  EXPECT_EQ(some.networks.at(0).layers.size(), 2u);
 }
 
 TEST(LearnTrainer, BadInputThrows) {
@@ -177,7 +181,7 @@ TEST(LearnTrainer, BadInputThrows) {
   expect_throw([](S&, D& d) { d.neighbors = nullptr; });
   expect_throw([](S& s, D& d) { s.objective = "csq", d.labels = nullptr; });
   expect_throw([](S& s, D& d) { s.objective = "csq", d.n_classes = 4; });
-  expect_throw([](S&, D& d) { d.n = 200; });  // rows past the end
+  expect_throw([](S&, D& d) { d.towers[0].n = 200; });  // rows past the end
 }
 
 TEST(LearnSampler, BatchesHaveNoRepeatedRowsAndHoldNeighbors) {
@@ -186,7 +190,8 @@ TEST(LearnSampler, BatchesHaveNoRepeatedRowsAndHoldNeighbors) {
     for (const std::int64_t size : {2, 96, 300, 5000}) {
       learn::Settings settings = settings_for(objective);
       settings.batch_size = size;
-      const auto sampler = learn::make_sampler(settings, clusters.view());
+      const auto sampler =
+          learn::make_sampler(learn::find_objective(settings.objective).info.batches, settings, clusters.view());
       std::vector<std::int32_t> rows;
       std::set<std::int32_t> seen;
       for (int i = 0; i < 60; ++i) {
@@ -212,7 +217,8 @@ TEST(LearnSampler, DtshBatchesBalanceClasses) {
   const Clusters clusters;
   learn::Settings settings = settings_for("dtsh");
   settings.batch_size = 50;
-  const auto sampler = learn::make_sampler(settings, clusters.view());
+  const auto sampler =
+      learn::make_sampler(learn::find_objective(settings.objective).info.batches, settings, clusters.view());
   std::vector<std::int32_t> rows;
   sampler->next(rows);
   std::vector<int> counts(5);

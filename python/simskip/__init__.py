@@ -7,7 +7,7 @@ from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
-from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher
+from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
 from .index import HammingIndex, SimilarityIndex, VectorIndex
 from .tuning import tune
 
@@ -31,6 +31,7 @@ __all__ = [
     "load_hasher",
     "metrics",
     "pack",
+    "pseudo_labels",
     "set_threads",
     "tune",
     "unpack",

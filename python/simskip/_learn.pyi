@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -24,6 +24,7 @@ class Settings:
     anchors: int
     neighbors_per_anchor: int
     rows_per_class: int
+    prefixes: list[int]
     optimizer: str
     schedule: str
     learning_rate: float
@@ -41,15 +42,37 @@ class ObjectiveInfo:
     @property
     def source(self) -> str: ...
     @property
-    def needs_labels(self) -> bool: ...
+    def supervision(self) -> str: ...
     @property
-    def needs_neighbors(self) -> bool: ...
+    def towers(self) -> int: ...
     @property
     def options(self) -> dict[str, float]: ...
 
+_Layer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+class Start(TypedDict):
+    layers: Sequence[_Layer]
+    residual: _Layer | None
+
+class Tower(TypedDict, total=False):
+    inputs: npt.NDArray[np.float32] | npt.NDArray[np.float16]
+    row_scale: npt.NDArray[np.float32] | None
+    centre: npt.NDArray[np.float32] | None
+    gain: npt.NDArray[np.float32] | None
+    noise: npt.NDArray[np.float32] | None
+    residual_weight: npt.NDArray[np.float32] | None
+    residual_bias: npt.NDArray[np.float32] | None
+    start: Start | None
+
+class Checkpoint(TypedDict):
+    epoch: int
+    best_epoch: int
+    best: float | None
+    tensors: list[npt.NDArray[np.float32]]
+
 class Outcome(TypedDict):
-    layers: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
-    residual: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None
+    networks: list[tuple[list[_Layer], _Layer | None]]
+    centres: list[npt.NDArray[np.float32]]
     best_epoch: int
     epochs_done: int
     interrupted: bool
@@ -59,20 +82,21 @@ def objectives() -> list[ObjectiveInfo]: ...
 def torch_version() -> str: ...
 def train(
     settings: Settings,
-    inputs: npt.NDArray[np.float32],
+    towers: Sequence[Tower],
     rows: npt.NDArray[np.int32],
     on_epoch: Callable[[dict[str, Any], npt.NDArray[np.float32]], tuple[float | None, bool]],
     *,
     evaluation_rows: npt.NDArray[np.int32] | None = None,
-    row_scale: npt.NDArray[np.float32] | None = None,
     row_bias: npt.NDArray[np.float32] | None = None,
-    centre: npt.NDArray[np.float32] | None = None,
-    gain: npt.NDArray[np.float32] | None = None,
-    noise: npt.NDArray[np.float32] | None = None,
     labels: npt.NDArray[np.int32] | None = None,
+    targets: npt.NDArray[np.float32] | None = None,
     n_classes: int = 0,
     anchors: npt.NDArray[np.int32] | None = None,
     neighbors: npt.NDArray[np.int32] | None = None,
-    residual_weight: npt.NDArray[np.float32] | None = None,
-    residual_bias: npt.NDArray[np.float32] | None = None,
+    custom_loss: Callable[
+        [npt.NDArray[np.float32], npt.NDArray[np.int32], float], tuple[float, npt.NDArray[np.float32]]
+    ]
+    | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> Outcome: ...

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .validation import array_of, bit_count, choice, thread_count
+from .validation import array_of, bit_count, choice, positive_int, thread_count
 
 __all__ = ["Codes", "pack", "unpack"]
 
@@ -101,6 +101,41 @@ class Codes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Codes, (self._data, self._n_bits)
+
+    def prefix(self, n_bits: int) -> Codes:
+        """The first ``n_bits`` bits of every code.
+
+        Of a hasher that was trained for it (matryoshka codes: A. Kusupati et al., "Matryoshka representation
+        learning", NeurIPS 2022), or whose bits come in order of importance, short prefixes are good codes: one
+        encoding serves a coarse first search and a fine second one.
+
+        Parameters
+        ----------
+        n_bits : int
+            From 1 to this object's ``n_bits``.
+
+        Returns
+        -------
+        Codes
+            n codes of ``n_bits`` bits, padding zero; always a copy.
+
+        Raises
+        ------
+        ValueError
+            If ``n_bits`` is less than 1 or more than there are.
+
+        Examples
+        --------
+        >>> import numpy as np, simskip
+        >>> codes = simskip.pack(np.array([[1, 0, 1, 1, 0, 1, 1, 1, 1, 0]]))
+        >>> codes.prefix(3).data.tolist(), codes.prefix(9).data.tolist()
+        ([[5]], [[237, 1]])
+        """
+        n_bits = positive_int(n_bits, "n_bits", maximum=self._n_bits)
+        data = self._data[:, : (n_bits + 7) // 8].copy()
+        if n_bits % 8:
+            data[:, -1] &= (1 << n_bits % 8) - 1
+        return Codes(data, n_bits)
 
     def to(self, format: str) -> Any:
         """Convert to the layout of another tool; see ``Codes.from_`` for the inverse.

@@ -6,6 +6,8 @@
 // most 2 b classes (all pairs then lie b/2 or b apart); else random codes chosen one after the other, each the
 // farthest of many candidates from those before it.
 //
+// A row with several classes has the bitwise majority of their centres.
+//
 // Source: Yuan et al., Central similarity quantization for efficient image and video retrieval, CVPR 2020.
 #include <algorithm>
 #include <bit>
@@ -61,15 +63,17 @@ at::Tensor spread_centres(std::int64_t n_classes, std::int64_t n_bits, std::uint
 class Csq : public Objective {
  public:
   Csq(const Options& options, const ObjectiveContext& context) : quantization_(options.at("quantization")) {
-    const bool hadamard = std::has_single_bit(static_cast<std::uint64_t>(context.n_bits)) && context.n_bits > 1 &&
-                          context.n_classes <= 2 * context.n_bits;
-    centres_ = hadamard ? hadamard_centres(context.n_classes, context.n_bits)
-                        : spread_centres(context.n_classes, context.n_bits, context.seed);
+    const std::int64_t width = context.code_bits;
+    const bool hadamard =
+        std::has_single_bit(static_cast<std::uint64_t>(width)) && width > 1 && context.n_classes <= 2 * width;
+    const at::Tensor centres =
+        hadamard ? hadamard_centres(context.n_classes, width) : spread_centres(context.n_classes, width, context.seed);
+    centres_ = centres.narrow(1, 0, context.n_bits).contiguous();
   }
 
   Evaluation evaluate(const at::Tensor& u, const Batch& batch) override {
     const auto count = static_cast<double>(u.numel());
-    const at::Tensor centre = centres_.index_select(0, batch.labels);
+    const at::Tensor centre = centre_of(batch);
     // p: the probability given to the centre's bit.
     const at::Tensor p = (u * centre).add_(1.0).mul_(0.5).clamp_(margin, 1.0);
     const double attraction = -p.log().mean().item<double>();
@@ -82,7 +86,17 @@ class Csq : public Objective {
     return result;
   }
 
+  at::Tensor centres() const override { return centres_; }
+
  private:
+  // Of rows with several classes: the majority of their centres, bit by bit; the first class decides a draw.
+  at::Tensor centre_of(const Batch& batch) const {
+    if (!batch.targets.defined()) return centres_.index_select(0, batch.labels);
+    const at::Tensor votes = at::mm(batch.targets, centres_);
+    const at::Tensor first = centres_.index_select(0, batch.targets.argmax(1));
+    return at::where(votes.eq(0), first, votes.sign());
+  }
+
   double quantization_;
   at::Tensor centres_;
 };
@@ -94,8 +108,9 @@ const ObjectiveEntry& csq_objective() {
       {"csq",
        "mean BCE((1 + u) / 2, (1 + centre) / 2) + quantization mean (|u| - 1)^2",
        "Yuan et al., Central similarity quantization for efficient image and video retrieval (CVPR 2020)",
-       true,
-       false,
+       Supervision::targets,
+       Batches::pass,
+       1,
        {{"quantization", 0.1}}},
       [](const Options& options, const ObjectiveContext& context) -> std::unique_ptr<Objective> {
         return std::make_unique<Csq>(options, context);

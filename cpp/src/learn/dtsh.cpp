@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "class_targets.hpp"
 #include "objective.hpp"
 
 namespace simskip::learn {
@@ -25,7 +26,8 @@ class Dtsh : public Objective {
     at::Tensor slope = at::zeros({n, n}, at::kFloat);
     std::vector<double> losses(static_cast<std::size_t>(n), -1.0);
     const float* similarity = theta.data_ptr<float>();
-    const std::int64_t* label = batch.labels.data_ptr<std::int64_t>();
+    const at::Tensor shared = shares_class(batch);
+    const float* same = shared.data_ptr<float>();
     float* gradient = slope.data_ptr<float>();
     at::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
       std::vector<std::int64_t> negatives;
@@ -34,13 +36,14 @@ class Dtsh : public Objective {
         float* row_gradient = gradient + a * n;
         negatives.clear();
         for (std::int64_t j = 0; j < n; ++j)
-          if (label[j] != label[a]) negatives.push_back(j);
-        const std::int64_t positives = n - 1 - static_cast<std::int64_t>(negatives.size());
+          if (same[a * n + j] == 0.0f) negatives.push_back(j);
+        std::int64_t positives = 0;
+        for (std::int64_t p = 0; p < n; ++p) positives += p != a && same[a * n + p] != 0.0f;
         if (positives == 0 || negatives.empty()) continue;
         const double weight = 1.0 / static_cast<double>(positives * static_cast<std::int64_t>(negatives.size()));
         double sum = 0.0;
         for (std::int64_t p = 0; p < n; ++p) {
-          if (p == a || label[p] != label[a]) continue;
+          if (p == a || same[a * n + p] == 0.0f) continue;
           double pull = 0.0;
           for (const std::int64_t j : negatives) {
             const float x = row[p] - row[j] - static_cast<float>(alpha_);
@@ -89,8 +92,9 @@ const ObjectiveEntry& dtsh_objective() {
       {"dtsh",
        "-mean log sigma(theta_ap - theta_an - alpha) + quantization mean (u - sign u)^2, theta_ij = u_i.u_j / 2",
        "Wang, Shi & Kitani, Deep supervised hashing with triplet labels (ACCV 2016)",
-       true,
-       false,
+       Supervision::targets,
+       Batches::classes,
+       1,
        {{"alpha", 5.0}, {"quantization", 0.1}}},
       [](const Options& options, const ObjectiveContext&) -> std::unique_ptr<Objective> {
         return std::make_unique<Dtsh>(options);

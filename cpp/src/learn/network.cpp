@@ -1,5 +1,6 @@
 #include "network.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -69,30 +70,48 @@ Network::Layer Network::make_layer(std::int64_t in, std::int64_t out, bool norm,
   return layer;
 }
 
-Network::Network(const NetworkSettings& settings, const TrainingSet& data, std::uint64_t seed)
+Network::Network(const NetworkSettings& settings, const Tower& tower, std::uint64_t seed)
     : settings_(settings), activation_(settings.activation), seed_(seed) {
   if (settings.output != "tanh" && settings.output != "none")
     throw std::invalid_argument("output must be one of tanh, none; got " + settings.output);
-  if (data.centre) centre_ = copy_of(data.centre, {data.d});
-  if (data.gain) gain_ = copy_of(data.gain, {data.d});
+  if (tower.centre) centre_ = copy_of(tower.centre, {tower.d});
+  if (tower.gain) gain_ = copy_of(tower.gain, {tower.d});
   std::mt19937_64 engine(seed);
-  std::int64_t in = data.d;
+  std::int64_t in = tower.d;
   for (const std::int64_t width : settings.hidden) {
     layers_.push_back(make_layer(in, width, settings.batch_norm, engine));
     in = width;
   }
-  const bool residual = data.residual_weight != nullptr;
+  const bool residual = tower.residual_weight || (tower.start && !tower.start->residual.empty());
   layers_.push_back(make_layer(in, settings.n_bits, settings.batch_norm && !residual, engine));
   if (residual) {
     layers_.back().weight.zero_();
     layers_.back().bias.zero_();
     Layer path;
-    path.weight = copy_of(data.residual_weight, {settings.n_bits, data.d});
-    path.bias = copy_of(data.residual_bias, {settings.n_bits});
+    path.weight = at::zeros({settings.n_bits, tower.d}, at::kFloat);
+    path.bias = at::zeros({settings.n_bits}, at::kFloat);
+    if (tower.residual_weight) {
+      path.weight.copy_(copy_of(tower.residual_weight, {settings.n_bits, tower.d}));
+      path.bias.copy_(copy_of(tower.residual_bias, {settings.n_bits}));
+    }
     path.weight_gradient = at::zeros_like(path.weight);
     path.bias_gradient = at::zeros_like(path.bias);
     residual_ = std::move(path);
   }
+  if (tower.start) start_from(*tower.start);
+}
+
+void Network::start_from(const DenseNetwork& start) {
+  const auto take = [](Layer& layer, const DenseLayer& from) {
+    if (from.in != layer.weight.size(1) || from.out != layer.weight.size(0) || layer.norm)
+      throw std::invalid_argument("the network to start from has other layers");
+    layer.weight.copy_(copy_of(from.weight.data(), {from.out, from.in}));
+    layer.bias.copy_(copy_of(from.bias.data(), {from.out}));
+  };
+  if (start.layers.size() != layers_.size() || start.residual.empty() == residual_.has_value())
+    throw std::invalid_argument("the network to start from has other layers");
+  for (std::size_t l = 0; l < layers_.size(); ++l) take(layers_[l], start.layers[l]);
+  if (residual_) take(*residual_, start.residual.front());
 }
 
 void Network::drop(at::Tensor& values, at::Tensor& mask, double p, std::uint64_t layer, std::uint64_t step) {
@@ -204,6 +223,36 @@ std::vector<Parameter> Network::parameters() {
   for (Layer& layer : layers_) add_layer(layer);
   if (residual_) add_layer(*residual_);
   return all;
+}
+
+std::vector<at::Tensor> Network::tensors() const {
+  std::vector<at::Tensor> all;
+  const auto add = [&all](const Layer& layer) {
+    all.insert(all.end(), {layer.weight, layer.bias});
+    if (layer.norm)
+      all.insert(all.end(), {layer.norm->weight, layer.norm->bias, layer.norm->mean, layer.norm->variance});
+  };
+  for (const Layer& layer : layers_) add(layer);
+  if (residual_) add(*residual_);
+  return all;
+}
+
+std::vector<float> Network::state() const {
+  std::vector<float> values;
+  for (const at::Tensor& tensor : tensors())
+    values.insert(values.end(), tensor.data_ptr<float>(), tensor.data_ptr<float>() + tensor.numel());
+  return values;
+}
+
+void Network::set_state(const std::vector<float>& values) {
+  std::size_t size = 0;
+  for (const at::Tensor& tensor : tensors()) size += static_cast<std::size_t>(tensor.numel());
+  if (size != values.size()) throw std::invalid_argument("the checkpoint is of another network");
+  const float* next = values.data();
+  for (const at::Tensor& tensor : tensors()) {
+    std::copy_n(next, tensor.numel(), tensor.data_ptr<float>());
+    next += tensor.numel();
+  }
 }
 
 DenseNetwork Network::exported() const {

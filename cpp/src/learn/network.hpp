@@ -20,9 +20,9 @@ namespace simskip::learn {
 
 class Network {
  public:
-  // Takes input width, centre, gain and the residual path's start from `data`. With a residual path the last
+  // Takes input width, centre, gain and the start of the weights from `tower`. With a residual path the last
   // layer of the MLP starts at zero, so that the untrained network is the linear one.
-  Network(const NetworkSettings& settings, const TrainingSet& data, std::uint64_t seed);
+  Network(const NetworkSettings& settings, const Tower& tower, std::uint64_t seed);
 
   // z: (B, d) -> (B, n_bits), valid until the next call. `step` names the dropout masks.
   const at::Tensor& forward(const at::Tensor& z, bool training, std::uint64_t step = 0);
@@ -30,6 +30,10 @@ class Network {
   void backward(const at::Tensor& gradient);
 
   std::vector<Parameter> parameters();
+  // Everything that training changes: parameters and running moments, flat and in a fixed order.
+  std::vector<float> state() const;
+  // Throws std::invalid_argument if the size is not that of state().
+  void set_state(const std::vector<float>& values);
   // Folds batch-norm, centre and gain away.
   DenseNetwork exported() const;
 
@@ -47,6 +51,8 @@ class Network {
     at::Tensor input_gradient;
   };
 
+  void start_from(const DenseNetwork& start);
+  std::vector<at::Tensor> tensors() const;
   Layer make_layer(std::int64_t in, std::int64_t out, bool norm, std::mt19937_64& engine);
   void drop(at::Tensor& values, at::Tensor& mask, double p, std::uint64_t layer, std::uint64_t step);
 

@@ -17,14 +17,16 @@ namespace simskip::learn {
 using Options = std::map<std::string, double>;
 
 struct Batch {
-  at::Tensor inputs;      // (B, d) without noise
-  at::Tensor bias;        // (B), added to a row's similarity as a neighbour; undefined: 0
-  at::Tensor labels;      // (B) int64; undefined without labels
-  double progress = 0.0;  // share of the training that is done
+  std::vector<std::int32_t> rows;  // row numbers of the training set
+  at::Tensor inputs;               // (B, d) of the first tower, without noise
+  at::Tensor bias;                 // (B), added to a row's similarity as a neighbour; undefined: 0
+  at::Tensor labels;               // (B) int64; undefined without one class per row
+  at::Tensor targets;              // (B, n_classes) in [0, 1]; undefined unless given
+  double progress = 0.0;           // share of the training that is done
 };
 
 struct Evaluation {
-  at::Tensor gradient;  // dL/du, (B, n_bits), valid until the next call
+  at::Tensor gradient;  // dL/du, of u's shape, valid until the next call
   double loss = 0.0;    // what the gradient belongs to
   std::map<std::string, double> parts;
 };
@@ -32,14 +34,19 @@ struct Evaluation {
 class Objective {
  public:
   virtual ~Objective() = default;
-  // u: (B, n_bits), the network's outputs after its output activation.
+  // u: (B, n_bits), the network's outputs after its output activation; with two towers (2 B, n_bits), the rows of
+  // the first above those of the second. Contiguous.
   virtual Evaluation evaluate(const at::Tensor& u, const Batch& batch) = 0;
-  // What the objective learns itself; the gradients are set by evaluate().
+  // What the objective learns itself; the gradients are set by evaluate(). Their addresses do not change.
   virtual std::vector<Parameter> parameters() { return {}; }
+  // (n_classes, n_bits) of +-1: the code that each class is drawn to. Undefined if there is none.
+  virtual at::Tensor centres() const { return {}; }
 };
 
 struct ObjectiveContext {
-  std::int64_t n_bits = 0;
+  std::int64_t n_bits = 0;     // columns of u
+  std::int64_t code_bits = 0;  // of the whole code; more than n_bits if u is a prefix of it
+  std::int64_t n_inputs = 0;   // columns of Batch::inputs
   std::int64_t n_classes = 0;
   double learning_rate = 0.0;  // of the network
   std::uint64_t seed = 0;

@@ -66,4 +66,23 @@ void Optimizer::step(double learning_rate) {
   }
 }
 
+std::vector<std::vector<float>> Optimizer::state() const {
+  std::vector<std::vector<float>> tensors = first_;
+  tensors.insert(tensors.end(), second_.begin(), second_.end());
+  // 24 bits each: exact in a float.
+  tensors.push_back({static_cast<float>(steps_ >> 24), static_cast<float>(steps_ & 0xFFFFFF)});
+  return tensors;
+}
+
+void Optimizer::set_state(const std::vector<std::vector<float>>& tensors) {
+  const std::vector<std::vector<float>> now = state();
+  bool fits = tensors.size() == now.size();
+  for (std::size_t i = 0; fits && i < now.size(); ++i) fits = tensors[i].size() == now[i].size();
+  if (!fits) throw std::invalid_argument("the checkpoint is of another optimiser or network");
+  const auto split = tensors.begin() + static_cast<std::ptrdiff_t>(first_.size());
+  first_.assign(tensors.begin(), split);
+  second_.assign(split, tensors.end() - 1);
+  steps_ = (static_cast<std::int64_t>(tensors.back()[0]) << 24) + static_cast<std::int64_t>(tensors.back()[1]);
+}
+
 }  // namespace simskip::learn

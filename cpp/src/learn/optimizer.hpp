@@ -24,6 +24,10 @@ class Optimizer {
   // Throws std::invalid_argument for another name.
   Optimizer(const std::string& name, double weight_decay, std::vector<Parameter> parameters);
   void step(double learning_rate);
+  // The moments of every parameter, then the number of steps in two floats.
+  std::vector<std::vector<float>> state() const;
+  // Throws std::invalid_argument if the sizes are not those of state().
+  void set_state(const std::vector<std::vector<float>>& tensors);
 
  private:
   enum class Kind { adam, adamw, sgd };

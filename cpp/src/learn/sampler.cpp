@@ -71,7 +71,7 @@ class NeighborSampler : public Sampler {
         anchors_(settings.anchors),
         per_anchor_(std::min(settings.neighbors_per_anchor, data.m)),
         batch_(std::min(settings.batch_size, data.n_rows)),
-        taken_(static_cast<std::size_t>(data.n), 0) {
+        taken_(static_cast<std::size_t>(data.towers.front().n), 0) {
     picks_.resize(static_cast<std::size_t>(data.m));
   }
 
@@ -166,9 +166,9 @@ class ClassSampler : public Sampler {
 
 }  // namespace
 
-std::unique_ptr<Sampler> make_sampler(const Settings& settings, const TrainingSet& data) {
-  if (settings.objective == "neighbors") return std::make_unique<NeighborSampler>(settings, data);
-  if (settings.objective == "dtsh") return std::make_unique<ClassSampler>(settings, data);
+std::unique_ptr<Sampler> make_sampler(Batches batches, const Settings& settings, const TrainingSet& data) {
+  if (batches == Batches::neighbors) return std::make_unique<NeighborSampler>(settings, data);
+  if (batches == Batches::classes && data.labels) return std::make_unique<ClassSampler>(settings, data);
   return std::make_unique<PassSampler>(settings, data);
 }
 

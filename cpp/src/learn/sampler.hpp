@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "simskip/learn/objectives.hpp"
 #include "simskip/learn/settings.hpp"
 #include "simskip/learn/trainer.hpp"
 
@@ -20,10 +21,8 @@ class Sampler {
   virtual std::int64_t batch_size() const = 0;
 };
 
-//   neighbors: anchors, some of each anchor's true neighbours, and rows drawn uniformly. The anchors go through
-//              all rows in random order before one comes again.
-//   dtsh:      as many classes as fit, the same number of rows of each.
-//   others:    passes over all rows in random order; an incomplete last batch is left out.
-std::unique_ptr<Sampler> make_sampler(const Settings& settings, const TrainingSet& data);
+// See Batches. Of `neighbors`, the anchors go through all rows in random order before one comes again; of `pass` and
+// `classes`, an incomplete last batch is left out. `data` must outlive the sampler.
+std::unique_ptr<Sampler> make_sampler(Batches batches, const Settings& settings, const TrainingSet& data);
 
 }  // namespace simskip::learn

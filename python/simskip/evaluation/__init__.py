@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import metrics
+from .bucket_search import BucketSearch
 from .evaluate import evaluate
 from .report import Report
 from .rows import Row
 from .verdict import Verdict
 
-__all__ = ["Report", "Row", "Verdict", "evaluate", "metrics"]
+__all__ = ["BucketSearch", "Report", "Row", "Verdict", "evaluate", "metrics"]

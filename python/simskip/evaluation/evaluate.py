@@ -55,8 +55,9 @@ def evaluate(
     ----------
     searchers : dict
         Name to one of: a fitted hasher (the database is encoded, codes alone are searched); an index with
-        ``search(Q, k=...) -> (distances, ids)`` that holds exactly the database, its ids the row numbers; or
-        a tuple of either and a dict of search arguments, ``(hasher, {"rerank": 10})``.
+        ``search(Q, k=...) -> (distances, ids)`` that holds exactly the database, its ids the row numbers; a
+        ``BucketSearch``, which is filled if it holds nothing; or a tuple of one of these and a dict of search
+        arguments, ``(hasher, {"rerank": 10})``.
     database, queries : (n, d) and (q, d) arrays of finite numbers
         Queries should not be rows of the database (see ``overlap``).
     k : int
@@ -103,7 +104,7 @@ def evaluate(
     k/n. If it does not, the data or the evaluation is broken and there is no verdict.
 
     mAP is computed where a row ranks the whole database: exact search, Hamming order and asymmetric order.
-    Reranked rows and foreign indexes order a few candidates only and have none.
+    Reranked rows, buckets and foreign indexes order a few candidates only and have none.
 
     Examples
     --------

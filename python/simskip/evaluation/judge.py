@@ -77,9 +77,11 @@ class Judge:
                 self._label_scores(row, found.ids)
         if searcher.covers_everything(self.k):
             row.disqualified = True
+            what = "every query's buckets cover"
+            if searcher.kind == "reranked":
+                what = f"the rerank ({searcher.description.rsplit(' + ', 1)[-1]}) covers"
             row.flags.append(
-                f"the rerank ({searcher.description.rsplit(' + ', 1)[-1]}) covers all {len(self.data.database)} items"
-                f" at k = {self.k}: this is exact search by another name"
+                f"{what} all {len(self.data.database)} items at k = {self.k}: this is exact search by another name"
             )
         elif identical and searcher.kind == "index":
             row.disqualified = True

@@ -24,7 +24,7 @@ class Row:
     ----------
     name, description, kind : str
         The user's name for it; what it is, in words; and ``"exact"``, ``"codes"``, ``"asymmetric"``,
-        ``"reranked"``, ``"index"`` or ``"control"``.
+        ``"reranked"``, ``"bucket"``, ``"index"`` or ``"control"``.
     values : dict of str to float
         By column key; intervals under ``"<key> low"`` and ``"<key> high"``. NaN: not measured, or undefined.
     flags : list of str
@@ -183,7 +183,8 @@ def columns(ks: Sequence[int], k: int, *, labelled: bool, level: float = 0.95) -
         Column(
             "vector_bytes",
             "Vector bytes",
-            "Float vectors that one query reads besides (to re-order the nearest codes); all of them for exact search.",
+            "Float vectors that one query reads besides (to order the nearest codes or its buckets); all of them for"
+            " exact search.",
             _bytes,
             group="Memory",
         ),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..codes import Codes
 from ..index import HammingIndex, SimilarityIndex, VectorIndex
+from .bucket_search import BucketSearch
 from .provenance import FoundList, Origin, fingerprint
 
 __all__ = ["Data", "Searcher", "exact_searcher", "prepare"]
@@ -34,8 +35,8 @@ class Data:
 class Searcher:
     """One row of a report: something that finds neighbours, and what is known about it.
 
-    ``kind`` is ``"exact"``, ``"codes"`` (Hamming order), ``"asymmetric"``, ``"reranked"`` or ``"index"``
-    (anything else with a ``search`` method).
+    ``kind`` is ``"exact"``, ``"codes"`` (Hamming order), ``"asymmetric"``, ``"reranked"``, ``"bucket"`` or
+    ``"index"`` (anything else with a ``search`` method).
     """
 
     name: str
@@ -96,13 +97,18 @@ class Searcher:
         )
 
     def vectors_read(self, k: int) -> float:
-        """Vectors that one query reads on average; NaN if it is not known. A target recall is searched to find out."""
+        """Vectors that one query reads on average; NaN if it is not known.
+
+        Where that depends on the query (buckets, a target recall) the queries are searched to find out.
+        """
         n = len(self.data.database)
         if self.kind in ("codes", "asymmetric"):
             return 0.0
         if self.kind == "exact":
             return float(n)
-        if self.options.get("recall") is not None and isinstance(self.index, SimilarityIndex):
+        if self.kind == "bucket" or (
+            self.options.get("recall") is not None and isinstance(self.index, SimilarityIndex)
+        ):
             if k not in self._reads:
                 before = self.index.stats()["vectors_read"]
                 self.search(self.data.queries, k)
@@ -117,8 +123,8 @@ class Searcher:
         return self.vectors_read(k) * self.data.database.shape[1] * np.dtype(stored).itemsize
 
     def covers_everything(self, k: int) -> bool:
-        """Whether the rerank looks at every vector: exact search by another name."""
-        return self.kind == "reranked" and self.vectors_read(k) >= len(self.data.database)
+        """Whether every vector is looked at: exact search by another name."""
+        return self.kind in ("reranked", "bucket") and self.vectors_read(k) >= len(self.data.database)
 
 
 def exact_searcher(data: Data, threads: int | None) -> Searcher:
@@ -173,7 +179,10 @@ def _parse(name: Any, value: Any, data: Data) -> tuple[str, Any, dict[str, Any]]
         raise ValueError(
             f"searchers[{name!r}] is a HammingIndex, which takes codes: pass the hasher or a SimilarityIndex"
         )
-    if hasattr(thing, "search"):
+    if isinstance(thing, BucketSearch) and len(thing) == 0:
+        _check_hasher(name, thing.hasher, data)
+        _check_metric(name, thing, data)
+    elif hasattr(thing, "search"):
         _check_index(name, thing, data)
     elif hasattr(thing, "encode") and hasattr(thing, "project"):  # both: strings have the first, too
         _check_hasher(name, thing, data)
@@ -199,8 +208,8 @@ def _check_index(name: str, index: Any, data: Data) -> None:
             f"searchers[{name!r}] is exact float search by {metric}, as is the row 'exact' which is always"
             " there: comparing it with itself says nothing"
         )
-    if isinstance(index, SimilarityIndex) and metric != data.metric:
-        raise ValueError(f"searchers[{name!r}] must have metric {data.metric!r}, got {metric!r}")
+    if isinstance(index, (SimilarityIndex, BucketSearch)):
+        _check_metric(name, index, data)
     try:
         size = len(index)
     except TypeError:
@@ -209,12 +218,17 @@ def _check_index(name: str, index: Any, data: Data) -> None:
         raise ValueError(
             f"searchers[{name!r}] must hold exactly the {len(data.database)} rows of database, got {size} items"
         )
-    if isinstance(index, (SimilarityIndex, VectorIndex)):  # of others only the length is known
+    if isinstance(index, (SimilarityIndex, VectorIndex, BucketSearch)):  # of others only the length is known
         if not np.array_equal(index.ids, np.arange(size)):
             raise ValueError(f"searchers[{name!r}] must have the row numbers of database as ids, got others")
         stored = index.vectors()
         if not np.array_equal(stored, data.database.astype(stored.dtype, copy=False)):
             raise ValueError(f"searchers[{name!r}] must hold exactly the rows of database, got other vectors")
+
+
+def _check_metric(name: str, index: Any, data: Data) -> None:
+    if index.metric != data.metric:
+        raise ValueError(f"searchers[{name!r}] must have metric {data.metric!r}, got {index.metric!r}")
 
 
 def _build(
@@ -225,6 +239,8 @@ def _build(
     threads: int | None,
     built: dict[int, tuple[SimilarityIndex, float, str]],
 ) -> Searcher:
+    if isinstance(thing, BucketSearch):
+        return _build_bucket_search(name, thing, options, data, threads)
     seconds = float("nan")
     index = thing
     if not hasattr(thing, "search"):
@@ -259,6 +275,33 @@ def _build(
         hasher=index.hasher,
         codes=codes,
         codes_sha256=built[id(thing)][2],
+    )
+
+
+def _build_bucket_search(
+    name: str, search: BucketSearch, options: dict[str, Any], data: Data, threads: int | None
+) -> Searcher:
+    seconds = float("nan")
+    if len(search) == 0:
+        begin = time.perf_counter()
+        try:
+            search = search.filled(data.database)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"searchers[{name!r}] cannot encode database: {error}") from error
+        seconds = time.perf_counter() - begin
+    codes = search.codes
+    return Searcher(
+        name=name,
+        kind="bucket",
+        description=f"buckets of {codes.n_bits}-bit codes, then {search.metric}",
+        index=search,
+        data=data,
+        options=_with_threads(options, threads),
+        build_seconds=seconds,
+        bytes_per_item=codes.nbytes / len(codes),
+        hasher=search.hasher,
+        codes=codes,
+        codes_sha256=fingerprint(codes.data),
     )
 
 

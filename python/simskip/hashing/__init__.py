@@ -4,6 +4,7 @@ from .deep import DeepHash
 from .hasher import Hasher, hasher_from_bytes, load_hasher
 from .health import CodeHealth, code_health, computation_ratio, coverage
 from .linear import PCAHash, RandomHash
+from .pseudo_labels import pseudo_labels
 
 __all__ = [
     "CodeHealth",
@@ -16,4 +17,5 @@ __all__ = [
     "coverage",
     "hasher_from_bytes",
     "load_hasher",
+    "pseudo_labels",
 ]

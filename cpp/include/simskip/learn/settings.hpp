@@ -28,7 +28,9 @@ struct Settings {
   // Batches of `neighbors`: so many anchors, with so many true neighbours each; the rest is drawn uniformly.
   std::int64_t anchors = 48;
   std::int64_t neighbors_per_anchor = 12;
-  std::int64_t rows_per_class = 8;  // batches of `dtsh`
+  std::int64_t rows_per_class = 8;  // batches of objectives that compare rows of a batch by class
+  // The first so many bits of a code shall be good codes too: the loss is the mean over these widths and n_bits.
+  std::vector<std::int64_t> prefixes;
   std::string optimizer = "adamw";  // adam, adamw, sgd (momentum 0.9)
   std::string schedule = "cosine";  // cosine, constant, onecycle
   double learning_rate = 2e-3;
