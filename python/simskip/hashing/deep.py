@@ -375,6 +375,7 @@ class DeepHash(Hasher):
         else:
             start_of(problem, data)
         _set_temperature(settings, data)
+        before = self.history_ if continues else []
         watch = CollapseWatch(self._facts(recipe, settings, problem), self.on_collapse)
         trained = training.train(
             settings,
@@ -385,15 +386,15 @@ class DeepHash(Hasher):
             progress=progress,
             callbacks=callbacks,
             restarts=1 if continues else self.n_init,
+            epochs_before=len(before),
             checkpoint=self._checkpoint_file(checkpoint, X, problem.classes),
             custom_loss=self._custom_loss(problem, data),
         )
-        before = (self.history_, self.best_epoch_) if continues else ([], 0)
         self.network_ = trained.networks[0]
         self.preparation_ = data.preparation
         self.classes_ = given.values
-        self.history_ = before[0] + trained.history
-        self.best_epoch_ = len(before[0]) + trained.best_epoch
+        self.history_ = before + trained.history
+        self.best_epoch_ = len(before) + trained.best_epoch
         self.centres_ = self._centres(problem, trained.centres) if self.snap else None
         self._watch = watch
 
