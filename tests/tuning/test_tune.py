@@ -166,6 +166,8 @@ def test_pruning(data):
     assert all(not record.figures for record in stopped)
     whole = simskip.tune(data[0], space=space, trials=8, sampler="random", pruner=None, **SMALL)
     assert whole.counts() == {"completed": 8}
+    halved = simskip.tune(data[0], space=space, trials=12, sampler="random", pruner="halving", **SMALL)
+    assert halved.counts()["pruned"] >= 3
 
 
 def test_a_trial_that_fails_is_recorded(data, monkeypatch):

@@ -324,7 +324,7 @@ def _in_passing(
         interrupted = _run(shared, url, ground, space, plan, trials, jobs, timeout, progress)
         study = optuna.create_study(study_name=name, directions=ground.settings.directions())
         study.set_user_attr(ATTRIBUTE, shared.user_attrs[ATTRIBUTE])
-        study.add_trials(shared.get_trials(deepcopy=False))
+        study.add_trials(trial for trial in shared.get_trials(deepcopy=False) if trial.state.is_finished())
     return _result(study, space, ground, None, plan, interrupted)
 
 
