@@ -63,6 +63,21 @@ def test_the_registry_and_the_recipes_name_the_same_objectives():
         assert known[name].source
 
 
+def test_the_documentation_says_what_the_recipes_do():
+    rows = [line.split() for line in DeepHash.__doc__.splitlines()]
+    for name, recipe in RECIPES.items():
+        assert f'"{name}"' in DeepHash.__doc__
+        row = next(
+            r for r in rows if r[:1] == [name] or (recipe.supervised and r[:2] == ["with", "labels"] and len(r) > 5)
+        )
+        hidden, dropout, norm, residual, epochs, batch, rate, schedule = row[-8:]
+        assert hidden == f"({recipe.hidden[0]},)"
+        assert (float(dropout), float(rate), schedule) == (recipe.dropout, recipe.learning_rate, recipe.schedule)
+        assert (norm, residual) == tuple("yes" if is_on else "no" for is_on in (recipe.batch_norm, recipe.residual))
+        assert epochs == (f"{recipe.epochs}x{recipe.steps_per_epoch}" if recipe.steps_per_epoch else str(recipe.epochs))
+        assert int(batch) == recipe.batch_size
+
+
 @pytest.mark.parametrize("objective", WITH_LABELS)
 def test_improves_on_its_own_start_with_labels(objective, clusters):
     X, y = clusters

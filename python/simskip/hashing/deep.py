@@ -41,7 +41,9 @@ class DeepHash(Hasher):
     n_bits : int
         Bits of a code, 1 to 4096.
     objective : str or callable
-        What the codes are trained for, see Notes. A function ``(outputs, targets) -> loss`` on torch tensors is an
+        What the codes are trained for: without labels ``"neighbors"``, ``"bihalf"``, ``"autoencoder"``; with labels
+        ``"csq"``, ``"orthohash"``, ``"hashnet"``, ``"dpsh"``, ``"dtsh"``, ``"greedyhash"``, ``"classifier"``,
+        ``"deepranking"``, ``"distilled"`` (see Notes). A function ``(outputs, targets) -> loss`` on torch tensors is an
         objective of your own: outputs (B, n_bits), targets the rows of ``y`` (int64 classes or a float32 matrix), or of
         the vectors where there is no ``y``; slower than a native one.
     hidden : sequence of int, optional
@@ -117,14 +119,31 @@ class DeepHash(Hasher):
 
     Notes
     -----
-    =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
-    objective  hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
-    =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
-    neighbors  (1024,)      0.1      no          yes       12x100  924         2e-3           cosine
-    csq, dtsh  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
-    =========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+    Objectives, and what they take where a parameter is None:
 
-    Further: ``neighbors`` has input noise 0.3 and patience 5; csq and dtsh have weight decay 0.01, and run through.
+    ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+    objective    hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
+    ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+    neighbors    (1024,)      0.1      no          yes       12x100  924         2e-3           cosine
+    bihalf       (1024,)      0.1      no          yes       12x100  512         1e-3           cosine
+    autoencoder  (1024,)      0.1      no          yes       12x100  512         1e-3           cosine
+    with labels  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
+    ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
+
+    Without labels, further input noise 0.3 and patience 5; with labels, weight decay 0.01, and they run through.
+
+    - Without labels: ``neighbors`` keeps each row's neighbours; ``bihalf`` keeps cosines with each bit 1 for half of a
+      batch; ``autoencoder`` lets a linear decoder read the vectors off the bits.
+    - Classes as places: ``csq`` draws rows to the code of their class, bit by bit; ``orthohash`` by the cosine, against
+      the codes of the other classes.
+    - Classes of pairs: ``hashnet``, ``dpsh`` and ``distilled`` predict from inner products of codes whether two rows
+      share a class. ``distilled`` also learns what other rows' classifiers make of a row (five small networks are
+      trained first), which tells hard rows and wrong labels from the others.
+    - Classes of triplets: ``dtsh`` and ``deepranking`` (which also orders rows within a class by their vectors).
+    - Codes that a linear classifier can read: ``greedyhash`` reads the bits, ``classifier`` the outputs before them.
+
+    ``simskip._learn.objectives()`` has formulas, sources and options. All that learn from labels know what to do with
+    several classes per row.
 
     ``neighbors`` projects rows with many columns on their 256 leading directions (512 for 256 bits and more), takes
     the exact neighbours among the training rows (of a sample, above 20,000 rows) as the truth, and sets the
@@ -137,9 +156,16 @@ class DeepHash(Hasher):
 
     References
     ----------
-    L. Yuan et al., "Central similarity quantization for efficient image and video retrieval", CVPR 2020 (csq).
-    X. Wang, Y. Shi, K. Kitani, "Deep supervised hashing with triplet labels", ACCV 2016 (dtsh). G. Hinton, S. Roweis,
-    "Stochastic neighbor embedding", NIPS 2002 (the divergence of neighbors).
+    L. Yuan et al., "Central similarity quantization for efficient image and video retrieval", CVPR 2020 (csq). J. Hoe
+    et al., "One loss for all: deep hashing with a single cosine similarity based learning objective", NeurIPS 2021
+    (orthohash). Z. Cao et al., "HashNet: deep learning to hash by continuation", ICCV 2017. W. Li et al., "Feature
+    learning based deep supervised hashing with pairwise labels", IJCAI 2016 (dpsh). X. Wang et al., "Deep supervised
+    hashing with triplet labels", ACCV 2016 (dtsh). J. Wang et al., "Learning fine-grained image similarity with deep
+    ranking", CVPR 2014. S. Su et al., "Greedy hash: towards fast optimization for accurate hash coding in CNN",
+    NeurIPS 2018. K. Lin et al., "Deep learning of binary hash codes for fast image retrieval", CVPR workshops 2015
+    (classifier). Y. Li and J. van Gemert, "Deep unsupervised image hashing by maximizing bit entropy", AAAI 2021
+    (bihalf). M. Carreira-Perpinan and R. Raziperchikolaei, "Hashing with binary autoencoders", CVPR 2015. G. Hinton and
+    S. Roweis, "Stochastic neighbor embedding", NIPS 2002 (the divergence of neighbors).
 
     Examples
     --------
