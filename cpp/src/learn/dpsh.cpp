@@ -3,8 +3,8 @@
 //   L = mean over pairs of (log(1 + e^theta_ij) - similar_ij theta_ij) + quantization * mean (u - sign u)^2
 //   theta_ij = scale u_i.u_j / b
 //
-// The paper's theta is u_i.u_j / 2, that is scale = b / 2, made for codes of 12 to 48 bits; there the first steps of
-// long codes saturate.
+// The paper's theta is u_i.u_j / 2, that is scale = b / 2, for codes of 12 to 48 bits. A constant scale gives codes of
+// any length logits of the same size; 20 did as well as 10.
 //
 // Defaults: scale 10, quantization 0.1.
 //
