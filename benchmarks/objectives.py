@@ -20,6 +20,7 @@ objectives.json, .md and .svg; new trainings join those of earlier runs there (-
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -97,8 +98,14 @@ def about(plan: Plan, data: Features, task: str) -> Row:
         "n_items": len(data.database),
         "n_queries": len(data.queries),
         "budget": plan.budget,
-        "processor": environment()["processor"],
+        "processor": _stamp()["processor"],
     }
+
+
+@functools.cache
+def _stamp() -> Row:
+    """As it was when the run began."""
+    return environment()
 
 
 def joined(head: Row, found: list[Row], sections: list[Row]) -> Row:
@@ -145,7 +152,7 @@ def neighbors(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
 def training_of(method: str, bits: int, seed: int, row: Row, values: Values) -> Row:
     """What is kept of a training: its figures, and for each query those that are compared."""
     kept = {name: np.round(each, 6).tolist() for name, each in values.items() if name in COMPARED}
-    return {"method": method, "n_bits": bits, "seed": seed, "commit": environment()["commit"], **row, "values": kept}
+    return {"method": method, "n_bits": bits, "seed": seed, "commit": _stamp()["commit"], **row, "values": kept}
 
 
 def told(method: str, bits: int, seed: int, row: Row, figure: str) -> str:
