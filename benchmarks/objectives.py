@@ -71,7 +71,6 @@ class Plan:
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
     """Train, measure, print; saves after each comparison. Trainings of earlier runs stay unless they are repeated."""
-    result = saved(plan.name) or {"sections": [], "controls": [], "targets": []}
     simskip.set_threads(1)
     with threadpool_limits(1):
         for name in plan.data:
@@ -80,12 +79,12 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
             for task, trainings in zip(TASKS, (with_labels, neighbors), strict=True):
                 found = list(trainings(plan, data, console)) if task in plan.tasks else []
                 if found:
-                    section = joined(about(plan, data, task), found, result["sections"])
-                    keep(result, "sections", [section], ("data", "task"), plan.name)
+                    section = joined(about(plan, data, task), found, saved(plan.name)["sections"])
+                    keep("sections", [section], ("data", "task"), plan.name)
             if plan.controls:
                 controls = control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
-                keep(result, "controls", controls, ("data",), plan.name)
-    return result
+                keep("controls", controls, ("data",), plan.name)
+    return saved(plan.name)
 
 
 def about(plan: Plan, data: Features, task: str) -> Row:
@@ -211,8 +210,9 @@ def deviation(rows: list[Row], figure: str) -> float | None:
     return float(np.std([row[figure] for row in rows], ddof=1)) if len(rows) > 1 else None
 
 
-def keep(result: dict[str, Any], part: str, new: list[Row], keys: tuple[str, ...], name: str) -> None:
+def keep(part: str, new: list[Row], keys: tuple[str, ...], name: str) -> None:
     """Let new entries take the place of old ones with the same keys; write results, tables and the picture."""
+    result = saved(name)  # as it is now: another run may have added to it
     places = {tuple(entry[key] for key in keys) for entry in new}
     result[part] = [old for old in result[part] if tuple(old[key] for key in keys) not in places] + new
     result["targets"] = judge([row for section in result["sections"] for row in section["rows"]])
@@ -221,11 +221,11 @@ def keep(result: dict[str, Any], part: str, new: list[Row], keys: tuple[str, ...
     plots.plot_objectives(result["sections"], path.with_suffix(".svg"))
 
 
-def saved(name: str) -> dict[str, Any] | None:
-    """What earlier runs left, or None."""
+def saved(name: str) -> dict[str, Any]:
+    """What earlier runs left; empty if there is nothing."""
     path = results.FOLDER / f"{name}.json"
     if not path.exists():
-        return None
+        return {"sections": [], "controls": [], "targets": []}
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return result
 
@@ -251,7 +251,7 @@ def main() -> None:
     console = Console(width=None if Console().is_terminal else 200)
     if options.saved:
         result = saved(options.name)
-        if result is None:
+        if not result["sections"]:
             parser.error(f"--saved: there is no {options.name}.json in benchmarks/results")
     else:
         seeds = options.seeds or (3 if options.quick else 5)
