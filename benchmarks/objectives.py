@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -70,16 +71,16 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
-    """Train, measure, print; saves after each comparison. Trainings of earlier runs stay unless they are repeated."""
+    """Train, measure, print; saves after each seed. Trainings of earlier runs stay unless they are repeated."""
     simskip.set_threads(1)
     with threadpool_limits(1):
         for name in plan.data:
             data = DATA[name](plan.quick)
             console.print(str(data))
             for task, trainings in zip(TASKS, (with_labels, neighbors), strict=True):
-                found = list(trainings(plan, data, console)) if task in plan.tasks else []
-                if found:
-                    section = joined(about(plan, data, task), found, saved(plan.name)["sections"])
+                found = trainings(plan, data, console) if task in plan.tasks else ()
+                for _, same_seed in itertools.groupby(found, lambda row: (row["n_bits"], row["seed"])):
+                    section = joined(about(plan, data, task), list(same_seed), saved(plan.name)["sections"])
                     keep("sections", [section], ("data", "task"), plan.name)
             if plan.controls:
                 controls = control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
