@@ -9,6 +9,7 @@ from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
 from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
 from .index import HammingIndex, SimilarityIndex, VectorIndex
+from .tuning import tune
 
 __all__ = [
     "Codes",
@@ -32,6 +33,7 @@ __all__ = [
     "pack",
     "pseudo_labels",
     "set_threads",
+    "tune",
     "unpack",
 ]
 

@@ -7,7 +7,13 @@
 namespace simskip::learn {
 namespace {
 
-std::vector<const ObjectiveEntry*> entries() { return {&neighbors_objective(), &csq_objective(), &dtsh_objective()}; }
+// Unsupervised ones, those of classes, and what makes no codes.
+std::vector<const ObjectiveEntry*> entries() {
+  return {&neighbors_objective(),  &bihalf_objective(),     &autoencoder_objective(), &csq_objective(),
+          &orthohash_objective(),  &hashnet_objective(),    &dpsh_objective(),        &dtsh_objective(),
+          &greedyhash_objective(), &classifier_objective(), &deepranking_objective(), &distilled_objective(),
+          &softmax_objective()};
+}
 
 }  // namespace
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..codes import Codes, pack
+from ..codes import Codes
 from ..errors import CollapseWarning
 from ..validation import bit_count, float_rows
 from . import training
+from .centres import majority_centres, snapped
 from .checkpoint import CheckpointFile, training_identity
 from .collapse_cause import TrainingFacts
 from .custom_objective import NAME as CUSTOM
@@ -28,8 +29,6 @@ from .training_data import Problem, TrainingData, prepare, start_of
 from .training_health import CollapseWatch
 
 __all__ = ["DeepHash"]
-
-_MAX_CENTRE_ROWS = 100_000
 
 
 class DeepHash(Hasher):
@@ -359,6 +358,7 @@ class DeepHash(Hasher):
             self.validation_fraction,
             self.random_state,
             self.threads,
+            progress,
         )
         settings = training.settings_for(
             CUSTOM if callable(self.objective) else self.objective,
@@ -375,6 +375,7 @@ class DeepHash(Hasher):
         else:
             start_of(problem, data)
         _set_temperature(settings, data)
+        before = self.history_ if continues else []
         watch = CollapseWatch(self._facts(recipe, settings, problem), self.on_collapse)
         trained = training.train(
             settings,
@@ -385,16 +386,18 @@ class DeepHash(Hasher):
             progress=progress,
             callbacks=callbacks,
             restarts=1 if continues else self.n_init,
+            epochs_before=len(before),
             checkpoint=self._checkpoint_file(checkpoint, X, problem.classes),
             custom_loss=self._custom_loss(problem, data),
         )
-        before = (self.history_, self.best_epoch_) if continues else ([], 0)
         self.network_ = trained.networks[0]
         self.preparation_ = data.preparation
         self.classes_ = given.values
-        self.history_ = before[0] + trained.history
-        self.best_epoch_ = len(before[0]) + trained.best_epoch
-        self.centres_ = self._centres(problem, trained.centres) if self.snap else None
+        self.history_ = before + trained.history
+        self.best_epoch_ = len(before) + trained.best_epoch
+        self.centres_ = None
+        if self.snap:  # the objective's centres, or what its codes say
+            self.centres_ = trained.centres if trained.centres is not None else majority_centres(self._project, problem)
         self._watch = watch
 
     def _facts(self, recipe: Recipe, settings: Any, problem: Problem) -> TrainingFacts:
@@ -426,19 +429,6 @@ class DeepHash(Hasher):
             targets = data.tower["inputs"]
         return custom_loss(self.objective, targets)
 
-    def _centres(self, problem: Problem, given: FloatMatrix | None) -> FloatMatrix:
-        """(n_classes, n_bits) of +-1: the objective's, or the majority of each class's training rows."""
-        if given is not None:
-            return given
-        assert problem.labels is not None
-        known = np.flatnonzero(problem.labels >= 0)
-        known = known[:: -(-len(known) // _MAX_CENTRE_ROWS)]
-        sums = np.zeros((problem.n_classes, self.n_bits))
-        for start in range(0, len(known), 4096):
-            rows = known[start : start + 4096]
-            np.add.at(sums, problem.labels[rows], np.sign(self._project(np.asarray(problem.X[rows], np.float32))))
-        return np.where(sums > 0, 1, -1).astype(np.float32)
-
     def _health(self, X: npt.NDArray[Any], y: npt.NDArray[Any] | None) -> CodeHealth:
         if y is None or y.ndim == 2:
             return code_health(self._encode(X))
@@ -457,8 +447,7 @@ class DeepHash(Hasher):
     def _pack(self, outputs: FloatMatrix) -> Codes:
         if self.centres_ is None:
             return super()._pack(outputs)
-        nearest = (outputs @ self.centres_.T).argmax(axis=1)
-        return pack(self.centres_)[nearest]
+        return snapped(outputs, self.centres_)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         params = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params().items()}

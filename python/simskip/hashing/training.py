@@ -115,10 +115,13 @@ def train(
     progress: bool,
     callbacks: Iterable[Callable[..., Any]],
     restarts: int = 1,
+    epochs_before: int = 0,
     checkpoint: CheckpointFile | None = None,
     custom_loss: Callable[..., Any] | None = None,
 ) -> Trained:
     """Train; of several restarts the one with the best held-out figure (the first, where there is none) is kept.
+
+    ``epochs_before`` were trained in an earlier call: records count on from there.
 
     Warns
     -----
@@ -137,9 +140,8 @@ def train(
         for restart in range(restarts):
             settings.seed = (first_seed + restart * _SEED_STEP) % 2**64
             watch.begin()
-            trained = _once(
-                settings, data, labels, watch, bar, hooks, restart if restarts > 1 else None, checkpoint, custom_loss
-            )
+            about = {"restart": restart} if restarts > 1 else {}
+            trained = _once(settings, data, labels, watch, bar, hooks, about, epochs_before, checkpoint, custom_loss)
             if trained is None:
                 break
             if best is None or (
@@ -161,7 +163,8 @@ def _once(
     watch: CollapseWatch,
     bar: EpochBar,
     hooks: tuple[Callable[..., Any], ...],
-    restart: int | None,
+    about: dict[str, Any],
+    epochs_before: int,
     checkpoint: CheckpointFile | None,
     custom_loss: Callable[..., Any] | None,
 ) -> Trained | None:
@@ -174,8 +177,7 @@ def _once(
 
     def on_epoch(record: dict[str, Any], outputs: FloatMatrix) -> tuple[float | None, bool]:
         figures: dict[str, Any] = {"loss": record["loss"]}
-        if restart is not None:
-            record["restart"] = restart
+        record.update(about, epoch=epochs_before + record["epoch"])
         metric = None
         if judge is not None:
             metric = figures[judge.name] = record[judge.name] = judge(outputs)
