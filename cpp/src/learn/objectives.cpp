@@ -7,7 +7,9 @@
 namespace simskip::learn {
 namespace {
 
-std::vector<const ObjectiveEntry*> entries() { return {&neighbors_objective(), &csq_objective(), &dtsh_objective()}; }
+std::vector<const ObjectiveEntry*> entries() {
+  return {&neighbors_objective(), &csq_objective(), &dtsh_objective(), &pairs_objective()};
+}
 
 }  // namespace
 
