@@ -19,7 +19,7 @@ from simskip.hashing.held_out_pairs import HeldOutPairs, row_numbers, split_pair
 
 pytestmark = pytest.mark.filterwarnings("default::simskip.CollapseWarning")
 
-SMALL = {"hidden": (64,), "epochs": 3, "steps_per_epoch": 20, "batch_size": 128, "threads": 1}
+SMALL = {"hidden": (64,), "epochs": 3, "steps_per_epoch": 20, "batch_size": 128, "learning_rate": 1e-2, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,34 @@ def test_sides_are_ordinary_hashers_of_one_code_space(pairs, fitted, tmp_path):
     assert similarity.search(A[:3], k=1, rerank=5)[1][:, 0].tolist() == [0, 1, 2]
     report = simskip.evaluate({"first": first}, database=A[:1200], queries=A[1200:], k=5)
     assert report.table is not None
+
+
+def test_an_index_of_one_side_answers_the_other(pairs, fitted, tmp_path):
+    A, B = pairs
+    index = simskip.SimilarityIndex(fitted.first_)
+    index.add(A[1200:])
+    index.save(tmp_path / "index")
+    for each in (index, simskip.SimilarityIndex.load(tmp_path / "index")):
+        found = each.search(B[1200:], k=10, hasher=fitted.second_)[1]
+        codes = simskip.HammingIndex(24)
+        codes.add(fitted.encode_images(A[1200:]))
+        assert np.array_equal(found, codes.search(fitted.encode_texts(B[1200:]), k=10)[1])
+        closer = each.search(B[1200:], k=10, scoring="asymmetric", hasher=fitted.second_)[1]
+        shares = [(ids == np.arange(300)[:, None]).any(axis=1).mean() for ids in (found, closer)]
+        assert 0.3 < shares[0] < shares[1]  # chance is 0.033
+    own = index.search(A[:5], k=3)[1]
+    assert np.array_equal(index.search(A[:5], k=3, hasher=fitted.first_)[1], own)
+    for arguments, message in (
+        ({"hasher": simskip.PCAHash(24).fit(B)}, "code space of the index's hasher"),
+        ({"hasher": PairedHash(24)}, "not fitted"),
+        ({"hasher": "second"}, "code space"),
+        ({"hasher": fitted.second_, "rerank": 10}, "rerank must not be given beside hasher"),
+        ({"hasher": fitted.second_, "recall": 0.9}, "recall must not be given beside hasher"),
+        ({"hasher": fitted.first_}, "24 columns"),
+        ({}, "24 columns"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            index.search(B[:5], k=3, **arguments)
 
 
 def test_same_seed_same_bits(pairs, fitted):
@@ -184,7 +212,7 @@ def test_encode_where_torch_cannot_be_imported(pairs, fitted, tmp_path):
         model, data = CrossModalHash.load(sys.argv[1] + "/model.safetensors"), np.load(sys.argv[1] + "/data.npz")
         assert np.array_equal(model.encode_images(data["A"]).data, data["first"])
         assert np.array_equal(model.encode_texts(data["B"]).data, data["second"])
-        assert float(model.evaluate_pairs(data["A"], data["B"])["forward"]["mrr"]) > 0.01
+        assert float(model.evaluate_pairs(data["A"], data["B"])["forward"]["mrr"]) > 0.03
         assert not any("libtorch" in line for line in open("/proc/self/maps"))
         """
     result = subprocess.run(
@@ -287,7 +315,7 @@ def test_training_starts_from_cca_itq(pairs):
 def test_history_callbacks_and_early_stopping(pairs):
     A, B = pairs
     seen = []
-    model = CrossModalHash(16, **{**SMALL, "epochs": 50, "patience": 2, "learning_rate": 0.02})
+    model = CrossModalHash(16, **{**SMALL, "epochs": 50, "patience": 2, "learning_rate": 0.05})
     model.fit_pairs(A, B, progress=False, callbacks=[seen.append])
     assert seen == model.history_
     assert len(seen) == model.best_epoch_ + 2 < 50
