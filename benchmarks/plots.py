@@ -1,11 +1,11 @@
-"""Pictures of the rows: time over the number of codes, recall over time."""
+"""Pictures of the rows: time over the number of codes, recall over time, what objectives keep."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plot_recall", "plot_sizes"]
+__all__ = ["plot_objectives", "plot_recall", "plot_sizes"]
 
 Row = dict[str, Any]
 
@@ -77,5 +77,35 @@ def plot_recall(rows: list[Row], title: str, path: Path) -> bool:
     axes.set_ylim(top=1)
     _plain(axes.xaxis)
     axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path)
+    return True
+
+
+def plot_objectives(sections: list[Row], path: Path) -> bool:
+    """Neighbours kept and classes kept, a point for each method, a panel for each data set with labels."""
+    from matplotlib.figure import Figure
+
+    panels = [section for section in sections if section["task"] == "labels"]
+    if not panels:
+        return False
+    figure = Figure(figsize=(5 * len(panels), 4.5), layout="constrained")
+    for axes, section in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        points = section["rows"]
+        axes.set_title(f"{section['title']}, {points[0]['n_bits']} bits", loc="left", fontsize="small")
+        axes.grid(True, alpha=0.25)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for row in points:
+            supervised = row["shown"] != row["method"]
+            axes.errorbar(
+                row["recall"], row["map"], xerr=row["recall_sd"], yerr=row["map_sd"],
+                color="#c8553d" if supervised else "#1b6ca8", marker="s" if supervised else "o", capsize=2,
+            )  # fmt: skip
+            axes.annotate(
+                row["method"], (row["recall"], row["map"]), (5, 3), textcoords="offset points", fontsize="small"
+            )
+        axes.set_xlabel("Recall@25: neighbours kept (squares: trained with labels)")
+        axes.margins(x=0.2)
+    figure.get_axes()[0].set_ylabel("mAP among unseen items: classes kept")
     figure.savefig(path)
     return True

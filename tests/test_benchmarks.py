@@ -1,13 +1,15 @@
 """The benchmarks run, at a size that says nothing about speed, and their parts compute what they say."""
 
+import io
 import json
 
 import numpy as np
 import pytest
-from benchmarks import results, targets
+from benchmarks import results, targets, training
 from benchmarks.approximate import recall
 from benchmarks.cases import Case, make_codes
 from benchmarks.limits import Limits
+from benchmarks.row_order import Engine, neighbor_batches, pass_batches
 from benchmarks.run import Plan, plan_of, run
 from rich.console import Console
 
@@ -92,3 +94,65 @@ def test_the_loops_behind_the_roofs_find_the_least_distance():
     bound, microseconds = limits.roof(simskip.cpu.isa, 10_000, 64, 1000, 1)
     assert bound == "popcount"
     assert microseconds > 0
+
+
+def test_the_engine_is_that_of_the_standard():
+    # The standard says what the 10,000th draw of a default std::mt19937_64 is.
+    engine = Engine(5489)
+    draws = [engine.draw() for _ in range(10_000)]
+    assert draws[-1] == 9981545732273789042
+
+
+def test_batches_are_passes_and_hold_neighbors():
+    batches = pass_batches(100, 30, seed=1)
+    for _ in range(3):
+        rows = np.concatenate([next(batches) for _ in range(3)])
+        assert len(set(rows.tolist())) == 90
+    neighbors = (np.arange(60)[:, None] + np.arange(1, 6)).astype(np.int32) % 60
+    for rows, _ in zip(neighbor_batches(neighbors, 40, anchors=4, per_anchor=3, seed=1), range(20), strict=False):
+        assert len(set(rows.tolist())) == 40
+        assert set(rows[1:4].tolist()) <= set(neighbors[rows[0]].tolist())
+
+
+@pytest.fixture(params=["csq", "neighbors"])
+def training_case(request, monkeypatch):
+    pytest.importorskip("simskip._learn")
+    monkeypatch.setattr(training, "ANCHORS", 6)
+    rng = np.random.default_rng(0)
+    labels = np.arange(300, dtype=np.int32) % 5
+    inputs = rng.normal(size=(5, 24))[labels] + 0.5 * rng.normal(size=(300, 24))
+    inputs = (inputs / np.linalg.norm(inputs, axis=1, keepdims=True)).astype(np.float32)
+    neighbors = None
+    if request.param == "neighbors":
+        neighbors = np.argsort(-(inputs @ inputs.T), axis=1, kind="stable")[:, 1:16].astype(np.int32)
+    return training.Case(request.param, 96, 32, inputs, labels, neighbors)
+
+
+def test_the_torch_loop_learns_what_the_native_trainer_learns(training_case):
+    found = training.curve(training_case, 6)
+    assert found["simskip"][-1] < found["simskip"][0]
+    # Rounding only; another batch, weight or constant would show in the first digits.
+    np.testing.assert_allclose(found["simskip"], found["torch"], rtol=2e-4)
+
+
+def test_training_speeds_are_compared(training_case):
+    rows = training.compare(training_case, threads=1, rounds=1, steps=2)
+    assert [row["who"] for row in rows] == ["simskip", "torch, for loop", "torch, foreach", "torch, fused"]
+    assert max(row["times_best_torch"] for row in rows[1:]) == 1
+    assert all(row["steps_per_second"] > 0 for row in rows)
+    console = Console(record=True, width=160, file=io.StringIO())
+    console.print(training.speed_table(rows), training.curve_table([training.curve(training_case, 2)]))
+    assert "torch, fused" in console.export_text()
+
+
+def test_an_epoch_in_the_published_style(training_case):
+    if training_case.neighbors is None:
+        row = training.reference(training_case, rounds=1)
+        assert row["ratio"] == row["reference_s"] / row["simskip_s"] > 0
+        epoch = training.reference_epoch(training_case.inputs, training_case.labels, training_case.start, 96, 1e-2)
+        # One pass brings classes apart: codes of a class agree more than those of others.
+        for _ in range(5):
+            codes = epoch()
+        same = training_case.labels[:, None] == training_case.labels
+        similar = codes @ codes.T
+        assert similar[same].mean() > similar[~same].mean() + 10

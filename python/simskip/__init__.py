@@ -9,6 +9,7 @@ from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
 from .hashing import CrossModalHash, DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
 from .index import HammingIndex, SimilarityIndex, VectorIndex
+from .tuning import tune
 
 __all__ = [
     "Codes",
@@ -33,6 +34,7 @@ __all__ = [
     "pack",
     "pseudo_labels",
     "set_threads",
+    "tune",
     "unpack",
 ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import simskip
-from simskip.evaluation import BucketSearch
+from simskip.evaluation import BucketSearch, bucket_search
 from simskip.evaluation.provenance import fingerprint
 from simskip.evaluation.searchers import Data, prepare
 
@@ -61,9 +63,15 @@ def by_the_book(X, queries, n_bits, k, metric, radius, widen):
     metric=st.sampled_from(["cosine", "l2", "dot"]),
     radius=st.integers(0, 3),
     widen=st.sampled_from(["bucket", "ring"]),
+    own_index_items=st.sampled_from([1, 8, 64]),
     seed=st.integers(0, 2**32),
 )
-def test_it_reads_what_the_definition_says(n, n_bits, k, metric, radius, widen, seed):
+def test_it_reads_what_the_definition_says(n, n_bits, k, metric, radius, widen, own_index_items, seed):
+    with mock.patch.object(bucket_search, "_OWN_INDEX_ITEMS", own_index_items):
+        check(n, n_bits, k, metric, radius, widen, seed)
+
+
+def check(n, n_bits, k, metric, radius, widen, seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 12)).astype(np.float32)
     queries = rng.normal(size=(9, 12)).astype(np.float32)
@@ -83,6 +91,15 @@ def test_it_reads_what_the_definition_says(n, n_bits, k, metric, radius, widen, 
     np.testing.assert_array_equal(np.concatenate([a[1] for a in alone]), ids)
     np.testing.assert_array_equal(np.concatenate([a[0] for a in alone]), distances)
     assert search.stats()["queries"] == 18
+    # More than a bucket holds that was searched before; then, fewer again; then, after more rows came.
+    for k in (n + 1, 1):
+        expected, read = by_the_book(X, queries, n_bits, k, metric, radius, widen)
+        np.testing.assert_array_equal(search.search(queries, k)[1], expected)
+        np.testing.assert_array_equal(search.rows_read_, read)
+    more = rng.normal(size=(5, 12)).astype(np.float32)
+    search.add(more)
+    expected, _ = by_the_book(np.concatenate([X, more]), queries, n_bits, 3, metric, radius, widen)
+    np.testing.assert_array_equal(search.search(queries, 3)[1], expected)
 
 
 def test_the_least_differing_bits_come_first_even_beyond_a_byte():

@@ -138,8 +138,8 @@ def test_wide_inputs_are_projected():
 
 
 def test_large_data_use_the_graph_of_a_sample(manifold, monkeypatch):
-    for name, value in (("_GRAPH_EXACT_ROWS", 1000), ("_GRAPH_DATABASE", 900), ("_GRAPH_ANCHORS", 400)):
-        monkeypatch.setattr(f"simskip.hashing.deep.{name}", value)
+    for name, value in (("_EXACT_ROWS", 1000), ("_SAMPLE_ROWS", 900), ("_SAMPLE_ANCHORS", 400)):
+        monkeypatch.setattr(f"simskip.hashing.neighbor_graph.{name}", value)
     given = {}
     train = native_trainer.load().train
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import simskip
-from simskip.hashing import code_health, native_trainer
+from simskip.hashing import code_health
 from simskip.hashing.collapse_cause import TrainingFacts, collapse_causes, dead_units, input_facts, margin_capacity
 from simskip.hashing.network import DenseNetwork
-from simskip.hashing.recipes import resolved
 from simskip.hashing.training_health import CollapseWatch, epoch_health, shown_health
 
 pytestmark = pytest.mark.filterwarnings("default::simskip.CollapseWarning")
@@ -58,39 +57,23 @@ def families():
 
 
 class Training:
-    """A DeepHash's training with the watch at its side, as a progress callback would have it."""
+    """A DeepHash's training, and what its watch answered."""
 
     def __init__(self, monkeypatch, X, y, n_bits, on_collapse="warn", **parameters):
-        self.hasher = simskip.DeepHash(n_bits, threads=1, **parameters)
-        trainer = native_trainer.load()
-        recipe = resolved(self.hasher)
-        info = next(info for info in trainer.objectives() if info.name == self.hasher.objective)
-        options = {**info.options, **(self.hasher.objective_options or {})}
-        self.facts = TrainingFacts.of(self.hasher, recipe, options, X, y)
-        self.watch = CollapseWatch(self.facts, on_collapse)
-        self.answers = []
-        self.records = []
-        watched = self
+        self.answers = answers = []
+        update = CollapseWatch.update
 
-        class Watched:
-            def __getattr__(self, name):
-                return getattr(trainer, name)
+        def noted(watch, record):
+            answers.append(update(watch, record))
+            return answers[-1]
 
-            def train(self, settings, inputs, rows, on_epoch, **arrays):
-                labels = None if y is None else y[arrays["evaluation_rows"]]
-
-                def looked_at(record, outputs):
-                    record.update(epoch_health(outputs, labels))
-                    watched.records.append(record)
-                    watched.answers.append(watched.watch.update(record))
-                    metric, stop = on_epoch(record, outputs)
-                    return metric, stop or watched.answers[-1] == "stop"
-
-                return trainer.train(settings, inputs, rows, looked_at, **arrays)
-
-        monkeypatch.setattr(native_trainer, "load", Watched)
-        self.hasher.fit(X, y, progress=False)
+        monkeypatch.setattr(CollapseWatch, "update", noted)
+        hasher = simskip.DeepHash(n_bits, threads=1, on_collapse=on_collapse, **parameters)
+        self.hasher = hasher.fit(X, y, progress=False)
         monkeypatch.undo()
+        self.watch = hasher._watch
+        self.facts = self.watch.facts
+        self.records = hasher.history_
 
     @property
     def causes(self):

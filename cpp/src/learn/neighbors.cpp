@@ -11,6 +11,7 @@
 // 2002) with codes in place of coordinates; the straight-through sign is Bengio et al., 2013.
 #include <cmath>
 
+#include "matrix_product.hpp"
 #include "objective.hpp"
 
 namespace simskip::learn {
@@ -39,10 +40,9 @@ class Neighbors : public Objective {
         *square = at::empty({n, n}, at::kFloat);
       code_ = at::empty({n, n_bits}, at::kFloat);
       gradient_ = at::empty({n, n_bits}, at::kFloat);
-      code_gradient_ = at::empty({n, n_bits}, at::kFloat);
     }
-    at::Tensor bias = batch.bias.defined() ? batch.bias / tau_ : at::zeros({1}, at::kFloat);
-    at::addmm_out(target_, bias, batch.inputs, batch.inputs.t(), batch.bias.defined() ? 1 : 0, 1.0 / tau_);
+    const at::Tensor bias = batch.bias.defined() ? batch.bias / tau_ : batch.bias;
+    multiply(target_, batch.inputs, batch.inputs.t(), bias, 1.0 / tau_);
     target_.fill_diagonal_(never);
     at::log_softmax_out(target_log_, target_, 1);
     at::exp_out(target_, target_log_);
@@ -50,7 +50,7 @@ class Neighbors : public Objective {
     at::sign_out(code_, u);
     if (a < 1.0) code_.mul_(a).add_(u, 1.0 - a);
     const double scale = 2.0 * std::exp(static_cast<double>(log_scale_)) / static_cast<double>(n_bits);
-    at::addmm_out(logits_, zero_, code_, code_.t(), 0, scale);
+    multiply(logits_, code_, code_.t(), {}, scale);
     logits_.fill_diagonal_(never);
     at::log_softmax_out(model_log_, logits_, 1);
     at::exp_out(model_, model_log_);
@@ -61,8 +61,9 @@ class Neighbors : public Objective {
     const double divergence = target_log_.sum().item<double>() / static_cast<double>(n);
     model_.sub_(target_).div_(static_cast<double>(n));
     log_scale_gradient_ = at::dot(model_.view(-1), logits_.view(-1)).item<float>();
-    at::addmm_out(code_gradient_, zero_, model_, code_, 0, scale);
-    at::addmm_out(gradient_, code_gradient_, model_.t(), code_, 1, scale);
+    code_.mul_(scale);
+    multiply(gradient_, model_, code_);
+    multiply_add(gradient_, model_.t(), code_);
 
     const at::Tensor mean = u.mean(0);
     const double balance = mean.square().mean().item<double>();
@@ -79,9 +80,8 @@ class Neighbors : public Objective {
   double tau_, balance_, ste_start_, ste_end_, ste_anneal_, scale_rate_;
   float log_scale_;
   float log_scale_gradient_ = 0.0f;
-  at::Tensor zero_ = at::zeros({1}, at::kFloat);
   at::Tensor target_, target_log_, model_, model_log_, logits_;  // (n, n)
-  at::Tensor code_, code_gradient_, gradient_;                   // (n, n_bits)
+  at::Tensor code_, gradient_;                                   // (n, n_bits)
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "matrix_product.hpp"
 #include "random.hpp"
 
 namespace simskip::learn {
@@ -43,8 +44,8 @@ void shape(at::Tensor& buffer, at::IntArrayRef sizes) {
 }
 
 void linear(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  shape(out, {x.size(0), weight.size(0)});
-  at::addmm_out(out, bias, x, weight.t());
+  shape(out, {x.size(0), weight.size(1)});
+  multiply(out, x, weight, bias);
 }
 
 }  // namespace
@@ -53,9 +54,9 @@ Network::Layer Network::make_layer(std::int64_t in, std::int64_t out, bool norm,
   // The bounds torch.nn.Linear uses: 1 / sqrt(in).
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
   Layer layer;
-  layer.weight = uniform({out, in}, bound, engine);
+  layer.weight = uniform({out, in}, bound, engine).t().contiguous();
   layer.bias = uniform({out}, bound, engine);
-  layer.weight_gradient = at::zeros({out, in}, at::kFloat);
+  layer.weight_gradient = at::zeros({in, out}, at::kFloat);
   layer.bias_gradient = at::zeros({out}, at::kFloat);
   if (norm) {
     Norm n;
@@ -88,10 +89,10 @@ Network::Network(const NetworkSettings& settings, const Tower& tower, std::uint6
     layers_.back().weight.zero_();
     layers_.back().bias.zero_();
     Layer path;
-    path.weight = at::zeros({settings.n_bits, tower.d}, at::kFloat);
+    path.weight = at::zeros({tower.d, settings.n_bits}, at::kFloat);
     path.bias = at::zeros({settings.n_bits}, at::kFloat);
     if (tower.residual_weight) {
-      path.weight.copy_(copy_of(tower.residual_weight, {settings.n_bits, tower.d}));
+      path.weight.copy_(copy_of(tower.residual_weight, {settings.n_bits, tower.d}).t());
       path.bias.copy_(copy_of(tower.residual_bias, {settings.n_bits}));
     }
     path.weight_gradient = at::zeros_like(path.weight);
@@ -103,9 +104,9 @@ Network::Network(const NetworkSettings& settings, const Tower& tower, std::uint6
 
 void Network::start_from(const DenseNetwork& start) {
   const auto take = [](Layer& layer, const DenseLayer& from) {
-    if (from.in != layer.weight.size(1) || from.out != layer.weight.size(0) || layer.norm)
+    if (from.in != layer.weight.size(0) || from.out != layer.weight.size(1) || layer.norm)
       throw std::invalid_argument("the network to start from has other layers");
-    layer.weight.copy_(copy_of(from.weight.data(), {from.out, from.in}));
+    layer.weight.copy_(copy_of(from.weight.data(), {from.out, from.in}).t());
     layer.bias.copy_(copy_of(from.bias.data(), {from.out}));
   };
   if (start.layers.size() != layers_.size() || start.residual.empty() == residual_.has_value())
@@ -178,7 +179,7 @@ void Network::backward(const at::Tensor& gradient) {
     gradient_.copy_(gradient);
   }
   if (residual_) {
-    at::mm_out(residual_->weight_gradient, gradient_.t(), residual_->input);
+    multiply(residual_->weight_gradient, residual_->input.t(), gradient_);
     at::sum_out(residual_->bias_gradient, gradient_, 0);
   }
   at::Tensor g = gradient_;
@@ -198,11 +199,11 @@ void Network::backward(const at::Tensor& gradient) {
       n.weight_gradient.copy_(weight_gradient);
       n.bias_gradient.copy_(bias_gradient);
     }
-    at::mm_out(layer.weight_gradient, g.t(), layer.input);
+    multiply(layer.weight_gradient, layer.input.t(), g);
     at::sum_out(layer.bias_gradient, g, 0);
     if (l == 0) break;
     shape(layer.input_gradient, layer.input.sizes());
-    at::mm_out(layer.input_gradient, g, layer.weight);
+    multiply(layer.input_gradient, g, layer.weight.t());
     g = layer.input_gradient;
   }
 }
@@ -262,7 +263,7 @@ DenseNetwork Network::exported() const {
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
     // In double: folding must not cost accuracy.
-    at::Tensor weight = layer.weight.to(at::kDouble);
+    at::Tensor weight = layer.weight.t().to(at::kDouble);
     at::Tensor bias = layer.bias.to(at::kDouble);
     if (l == 0) {
       if (gain_.defined()) weight = weight * gain_.to(at::kDouble);
@@ -277,7 +278,7 @@ DenseNetwork Network::exported() const {
     dense.layers.push_back({weight.size(1), weight.size(0), to_vector(weight), to_vector(bias)});
   }
   if (residual_)
-    dense.residual.push_back({residual_->weight.size(1), residual_->weight.size(0), to_vector(residual_->weight),
+    dense.residual.push_back({residual_->weight.size(0), residual_->weight.size(1), to_vector(residual_->weight.t()),
                               to_vector(residual_->bias)});
   return dense;
 }

@@ -43,6 +43,7 @@ class Network {
     at::Tensor weight_gradient, bias_gradient, batch_mean, batch_inverse;
   };
   struct Layer {
+    // Weights lie (in, out), so that neither the forward pass nor the weights' gradient has to turn them.
     at::Tensor weight, bias, weight_gradient, bias_gradient;
     std::optional<Norm> norm;
     at::Tensor input;                    // what the last forward pass gave to it

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "update.hpp"
+
 namespace simskip::learn {
 namespace {
-constexpr double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, momentum = 0.9;
+constexpr double beta1 = 0.9, beta2 = 0.999;
 constexpr std::int64_t values_per_task = 1 << 15;
 }  // namespace
 
@@ -38,30 +40,19 @@ void Optimizer::step(double learning_rate) {
     const double decay = p.decay ? weight_decay_ : 0.0;
     const auto added_decay = static_cast<float>(kind_ == Kind::adamw ? 0.0 : decay);
     const auto shrink = static_cast<float>(kind_ == Kind::adamw ? 1.0 - rate * decay : 1.0);
-    float* __restrict value = p.value;
-    const float* __restrict gradient = p.gradient;
-    float* __restrict first = first_[k].data();
-    float* __restrict second = second_[k].data();
+    float* first = first_[k].data();
+    float* second = second_[k].data();
     if (kind_ == Kind::sgd) {
-      const auto size = static_cast<float>(rate);
+      const MomentumUpdate update{static_cast<float>(rate), added_decay};
       at::parallel_for(0, p.size, values_per_task, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          first[i] = static_cast<float>(momentum) * first[i] + gradient[i] + added_decay * value[i];
-          value[i] -= size * first[i];
-        }
+        update(p.value + begin, p.gradient + begin, first + begin, end - begin);
       });
       continue;
     }
-    const auto size = static_cast<float>(rate / correction1);
-    const auto inverse = static_cast<float>(1.0 / std::sqrt(correction2));
+    const AdamUpdate update{static_cast<float>(rate / correction1), static_cast<float>(1.0 / std::sqrt(correction2)),
+                            added_decay, shrink};
     at::parallel_for(0, p.size, values_per_task, [&](std::int64_t begin, std::int64_t end) {
-      constexpr auto b1 = static_cast<float>(beta1), b2 = static_cast<float>(beta2);
-      for (std::int64_t i = begin; i < end; ++i) {
-        const float g = gradient[i] + added_decay * value[i];
-        first[i] = b1 * first[i] + (1.0f - b1) * g;
-        second[i] = b2 * second[i] + (1.0f - b2) * g * g;
-        value[i] = shrink * value[i] - size * first[i] / (std::sqrt(second[i]) * inverse + static_cast<float>(epsilon));
-      }
+      update(p.value + begin, p.gradient + begin, first + begin, second + begin, end - begin);
     });
   }
 }

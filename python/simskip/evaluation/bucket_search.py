@@ -23,6 +23,9 @@ METRICS = ("cosine", "l2", "dot")
 
 # Different query codes whose buckets are collected at once. Radius 1 gives an item to at most n_bits + 1 of them.
 _CODE_BLOCK = 64
+# A bucket of so many items gets an index of its own when it is first searched: gathering its vectors for every query
+# would take longer than comparing them.
+_OWN_INDEX_ITEMS = 64
 
 
 class BucketSearch:
@@ -54,7 +57,8 @@ class BucketSearch:
     -----
     Unlike the indexes of simskip it may return fewer than k: slots are then filled with id -1 and +inf (dot: -inf).
 
-    Queries with one code share their bucket: it is gathered once for all of them. Memory is O(n_bits * n) at most for
+    Queries with one code share their bucket: it is gathered once for all of them. The vectors of buckets of 64 items
+    and more are kept together once they were searched, a second copy. Beyond that, memory is O(n_bits * n) at most for
     ``radius=1``. Several threads may search at once (``rows_read_`` is then that of any of them); ``add`` must not run
     beside a search.
 
@@ -94,6 +98,7 @@ class BucketSearch:
         self._widen = choice(widen, "widen", WIDENINGS)
         self._vectors = VectorIndex(dim, choice(metric, "metric", METRICS))
         self._codes = HammingIndex(hasher.n_bits)
+        self._buckets: dict[bytes, VectorIndex] = {}
         self._counting = threading.Lock()
         self._queries_answered, self._rows_read = 0, 0
         self.rows_read_ = np.empty(0, np.int64)
@@ -153,6 +158,7 @@ class BucketSearch:
         codes = self._encoded(rows)
         self._vectors.add(rows)
         self._codes.add(codes)
+        self._buckets = {}
 
     def filled(self, X: npt.ArrayLike) -> BucketSearch:
         """Another search with these settings that holds the rows of ``X`` and nothing else."""
@@ -205,14 +211,11 @@ class BucketSearch:
             first = np.searchsorted(group.reshape(-1)[order], np.arange(len(data) + 1))
             for start in range(0, len(data), _CODE_BLOCK):
                 block = Codes(data[start : start + _CODE_BLOCK], self.n_bits)
-                for code, found in enumerate(self._collected(block, k, threads), start):
+                for code, (index, where) in enumerate(self._collected(block, k, threads), start):
                     asking = order[first[code] : first[code + 1]]
-                    read[asking] = len(found)
-                    if len(found):
-                        everything = len(found) == len(self)  # found without gathering
-                        distances[asking], ids[asking] = self._vectors.search(
-                            queries[asking], k, None if everything else found, threads
-                        )
+                    read[asking] = len(index) if where is None else len(where)
+                    if where is None or len(where):
+                        distances[asking], ids[asking] = index.search(queries[asking], k, where, threads)
         with self._counting:
             self._queries_answered += len(queries)
             self._rows_read += int(read.sum())
@@ -237,17 +240,37 @@ class BucketSearch:
             raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
         return codes
 
-    def _collected(self, codes: Codes, k: int, threads: int | None) -> list[IntArray]:
-        """For each code the ids that its queries read."""
-        limits, _, ids = self._codes.range_search(codes, 0, threads=threads)
-        found = np.split(ids, limits[1:-1])
-        short = np.flatnonzero(np.diff(limits) < k)
-        if self._radius == 0 or len(short) == 0:
-            return found
-        limits, distances, ids = self._codes.range_search(codes[short], self._radius, threads=threads)
-        for code, begin, end in zip(short, limits[:-1], limits[1:], strict=True):
-            found[code] = self._widened(codes.data[code], distances[begin:end], ids[begin:end], k)
-        return found
+    def _collected(self, codes: Codes, k: int, threads: int | None) -> list[tuple[VectorIndex, IntArray | None]]:
+        """For each code the index to ask, and which of its ids (None: all)."""
+        keys = [row.tobytes() for row in codes.data]
+        answer: dict[int, tuple[VectorIndex, IntArray | None]] = {}
+        new = []
+        for i, key in enumerate(keys):
+            own = self._buckets.get(key)
+            if own is not None and len(own) >= k:
+                answer[i] = (own, None)
+            else:
+                new.append(i)
+        if new:
+            limits, _, ids = self._codes.range_search(codes[new], 0, threads=threads)
+            short = []
+            for i, found in zip(new, np.split(ids, limits[1:-1]), strict=True):
+                answer[i] = (self._vectors, found)
+                if len(found) < k and self._radius > 0:
+                    short.append(i)
+                elif len(found) == len(self):
+                    answer[i] = (self._vectors, None)
+                elif len(found) >= max(k, _OWN_INDEX_ITEMS):
+                    own = VectorIndex(self.dim, self.metric)
+                    own.add(self._vectors.vectors(found), found)
+                    self._buckets[keys[i]] = own
+                    answer[i] = (own, None)
+            if short:
+                limits, distances, ids = self._codes.range_search(codes[short], self._radius, threads=threads)
+                for i, begin, end in zip(short, limits[:-1], limits[1:], strict=True):
+                    near = self._widened(codes.data[i], distances[begin:end], ids[begin:end], k)
+                    answer[i] = (self._vectors, near)
+        return [answer[i] for i in range(len(codes))]
 
     def _widened(
         self, code: npt.NDArray[np.uint8], distances: npt.NDArray[np.int32], ids: IntArray, k: int

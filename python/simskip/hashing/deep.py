@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import cpu
-from ..codes import pack
-from ..validation import choice
-from . import native_trainer
+from ..codes import Codes
+from ..errors import CollapseWarning
+from ..validation import bit_count, float_rows
+from . import training
+from .centres import majority_centres, snapped
+from .checkpoint import CheckpointFile, training_identity
+from .collapse_cause import TrainingFacts
+from .custom_objective import NAME as CUSTOM
+from .custom_objective import custom_loss
 from .hasher import FloatMatrix, Hasher
-from .health import code_health
-from .held_out import HeldOutMap, HeldOutRecall
-from .linear import PCAHash
-from .neighbor_graph import half_squares, nearest, temperature
+from .health import CodeHealth, code_health
 from .network import DenseNetwork
-from .preparation import Preparation, unit_scale
-from .progress import EpochBar
-from .recipes import Recipe, not_negative, resolved, widths
+from .preparation import Preparation
+from .recipes import Recipe, continued, origin, resolved, widths
+from .supervision import ClassLabels, checked_labels
+from .training_data import Problem, TrainingData, prepare, start_of
+from .training_health import CollapseWatch
 
 __all__ = ["DeepHash"]
-
-RowNumbers = npt.NDArray[np.int32]
-
-# Batches of `neighbors`: of 924 rows 48 are anchors, each with 12 of its neighbours, and 300 are drawn uniformly.
-_ANCHOR_SHARE = 48 / 924
-_NEIGHBORS_PER_ANCHOR = 12
-_GRAPH_NEIGHBORS = 50
-# Above this many rows the neighbour graph is that of a sample, searched among the projected vectors.
-_GRAPH_EXACT_ROWS = 20_000
-_GRAPH_ANCHORS = 20_000
-_GRAPH_DATABASE = 100_000
-_START_ROWS = 20_000
-_TOWER = ("row_scale", "centre", "gain", "noise", "residual_weight", "residual_bias")
-_HEALTH_ROWS = 4000
-_MAX_HELD_OUT = {"neighbors": 2000, "csq": 5000, "dtsh": 5000}
 
 
 class DeepHash(Hasher):
@@ -50,15 +40,16 @@ class DeepHash(Hasher):
     ----------
     n_bits : int
         Bits of a code, 1 to 4096.
-    objective : {"neighbors", "csq", "dtsh"}
-        ``"neighbors"`` needs no labels: codes shall rank rows as the exact metric does. ``"csq"`` and ``"dtsh"`` need
-        labels ``y``: rows of a class are drawn to one centre per class, or nearer to each other than to other classes.
+    objective : str or callable
+        What the codes are trained for, see Notes. A function ``(outputs, targets) -> loss`` on torch tensors is an
+        objective of your own: outputs (B, n_bits), targets the rows of ``y`` (int64 classes or a float32 matrix), or of
+        the vectors where there is no ``y``; slower than a native one.
     hidden : sequence of int, optional
         Width of each hidden layer; ``()`` for a linear hasher.
     activation : {"relu", "leaky_relu", "gelu", "tanh", "silu"}
         After every hidden layer; gelu is the tanh approximation.
     dropout : float, optional
-        Share of hidden activations (for csq and dtsh of inputs too) that is dropped in training, [0, 1).
+        Share of hidden activations (with labels of inputs too) that is dropped in training, [0, 1).
     batch_norm : bool, optional
         After every hidden layer, and after the last where there is no residual path. Folded away after training.
     residual : bool, optional
@@ -77,13 +68,27 @@ class DeepHash(Hasher):
         Noise on the network's input, in standard deviations of each of its columns.
     objective_options : mapping of str to float, optional
         Constants of the loss, such as ``{"alpha": 5.0}`` for dtsh; ``simskip._learn.objectives()`` lists them.
+    prefixes : sequence of int
+        The first so many bits of each code shall be good codes too (``codes.prefix(64)``): one training for several
+        lengths, "matryoshka" codes. Ascending, below ``n_bits``.
+    snap : bool
+        Codes are those of the nearest class: each row gets the code of the centre (of csq and orthohash; else the
+        majority of its class) with the largest inner product with its outputs. For search in buckets; needs labels.
     metric : {"cosine", "l2", "dot"}
         What "nearest" means for ``neighbors``; with cosine, rows are also scaled to length 1 before anything else.
     validation_fraction : float
-        Share of the rows held out to judge each epoch, [0, 1); at most 2,000 rows (5,000 with labels) are. 0: the last
+        Share of the rows held out to judge each epoch, [0, 1); at most 2,000 rows (5,000 for map) are. 0: the last
         epoch's weights are kept.
+    watch : {"recall", "map"}, optional
+        The held-out figure that decides which epoch is kept, and when to stop: Recall@25 against the exact neighbours,
+        or mean average precision over classes. Default: map where the objective learns from labels, else recall.
     patience : int, optional
         Stop after so many epochs without a better figure on the held-out rows; 0: never.
+    n_init : int
+        Trainings from different random weights; the one with the best held-out figure is kept.
+    on_collapse : {"warn", "stop", "ignore"}
+        What to do when codes fall together while training: ``CollapseWarning`` names the likely cause and the remedy;
+        ``"stop"`` ends the training too.
     random_state : int
         Seed >= 0 of everything random.
     threads : int, optional
@@ -93,15 +98,20 @@ class DeepHash(Hasher):
     ----------
     history_ : list of dict
         One record per epoch: ``epoch`` (from 1), ``step``, ``learning_rate``, ``loss`` and its parts (means over the
-        epoch), the held-out figure (``recall@25`` or ``map``), ``codes`` (different ones among at most 4,000 rows),
-        whether they have ``collapsed``, ``seconds`` since training began. The last record of an interrupted
-        training has ``interrupted: True``.
+        epoch), the held-out figure (``recall@25`` or ``map``), the codes' health among at most 4,000 rows (``codes``,
+        ``largest_bucket``, ``bit_entropy``, ``bit_correlation``, ``saturation``, ``spread``, ``collapsed``; with labels
+        ``coverage``, ``computation_ratio``, ``distinct_class_codes``), ``seconds`` since training began. The last
+        record of an interrupted training has ``interrupted: True``.
     best_epoch_ : int
         The epoch whose weights were kept: the best on held-out rows.
     network_ : DenseNetwork
         Its weights.
     preparation_ : Preparation
         What happens to vectors before the network.
+    classes_ : list of int or str, or None
+        The classes of an objective that learns from labels; None for several classes per row and without labels.
+    centres_ : (n_classes, n_bits) float32 array or None
+        With ``snap``, the codes that rows can have, as +-1.
     dim_, health_
         See ``Hasher``.
 
@@ -142,10 +152,17 @@ class DeepHash(Hasher):
     [1, 2]
     """
 
+    network_: DenseNetwork
+    preparation_: Preparation
+    classes_: list[Any] | None
+    centres_: FloatMatrix | None
+    history_: list[dict[str, Any]]
+    best_epoch_: int
+
     def __init__(
         self,
         n_bits: int = 64,
-        objective: str = "neighbors",
+        objective: str | Callable[[Any, Any], Any] = "neighbors",
         hidden: Sequence[int] | None = None,
         activation: str = "relu",
         dropout: float | None = None,
@@ -166,6 +183,12 @@ class DeepHash(Hasher):
         patience: int | None = None,
         random_state: int = 0,
         threads: int | None = None,
+        *,
+        prefixes: Sequence[int] = (),
+        snap: bool = False,
+        watch: str | None = None,
+        n_init: int = 1,
+        on_collapse: str = "warn",
     ) -> None:
         self.n_bits = n_bits
         self.objective = objective
@@ -189,6 +212,123 @@ class DeepHash(Hasher):
         self.patience = patience
         self.random_state = random_state
         self.threads = threads
+        self.prefixes = prefixes
+        self.snap = snap
+        self.watch = watch
+        self.n_init = n_init
+        self.on_collapse = on_collapse
+
+    @classmethod
+    def origin(cls, kind: str, n_bits: int | None = None, **parameters: Any) -> DeepHash:
+        """The networks that simskip's origin trained, to check what was claimed for them.
+
+        Parameters
+        ----------
+        kind : {"image", "text"}
+            image: dtsh, 8 hidden layers, leaky ReLU, dropout 0.5, 8 bits. text: dtsh, hidden layers of 128, 64 and 32,
+            dropout 0.4, 4 bits. Both in batches of 32 by Adam, without residual path and batch-norm.
+        n_bits : int, optional
+        **parameters
+            Replace others.
+
+        Returns
+        -------
+        DeepHash
+            Not fitted. The image network collapses: that is what it is for.
+        """
+        preset = origin(kind)
+        if n_bits is not None:
+            preset["n_bits"] = n_bits
+        return cls(**{**preset, **parameters})
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        progress: bool = True,
+        callbacks: Iterable[Callable[..., Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> DeepHash:
+        """Learn from vectors.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Finite numbers. float32 and float16 matrices are used as they are, memory-mapped ones too; rows that must be
+            projected first are copied (float32, at most 2 GiB: of more, a random sample is trained on).
+        y : (n,) array of int or str, or (n, n_classes) array, optional
+            A class for each row, -1 (among integers) for rows without one, which are not trained on; or several classes
+            per row as a matrix of weights in [0, 1], where the objective knows what to do with them.
+        progress : bool
+            Show a progress bar.
+        callbacks : iterable of callables
+            Each gets every epoch's record (see ``history_``); training stops when one returns True.
+        checkpoint : path, optional
+            A file to write after every epoch. If it is there already, training goes on from it, with the same result,
+            bit by bit, as if it had never stopped.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters, ``X``, ``y`` or a checkpoint that do not fit.
+        RuntimeError
+            If the loss stops being a number.
+        FormatError
+            If the checkpoint is damaged.
+
+        Warns
+        -----
+        CollapseWarning
+            If codes have fallen together, while training or at its end.
+        """
+        rows, labels = self._checked(X, y)
+        self._fit(rows, labels, progress=progress, callbacks=callbacks, checkpoint=checkpoint)
+        return self._learnt(rows, labels)
+
+    def partial_fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        progress: bool = True,
+        callbacks: Iterable[Callable[..., Any]] = (),
+    ) -> DeepHash:
+        """Go on from today's weights with new rows, in smaller steps; the first time as ``fit``.
+
+        A third of the epochs at a tenth of the learning rate. Codes change: rows that are in an index must be encoded
+        again (``fingerprint`` tells). Give rows of the old kind too, or what they taught is forgotten.
+
+        Parameters
+        ----------
+        X, y, progress, callbacks
+            As in ``fit``; ``y`` may hold no class that the first training did not see.
+
+        Returns
+        -------
+        self
+            ``history_`` goes on where it ended.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            As ``fit``.
+        """
+        if not self._fitted:
+            return self.fit(X, y, progress=progress, callbacks=callbacks)
+        rows, labels = self._checked(X, y)
+        self._check_input(rows)
+        self._fit(rows, labels, progress=progress, callbacks=callbacks, continues=True)
+        return self._learnt(rows, labels)
+
+    def _checked(self, X: npt.ArrayLike, y: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        bit_count(self.n_bits)
+        rows = float_rows(X, "X", min_rows=self._min_rows)
+        return rows, None if y is None else checked_labels(y, len(rows))
 
     def _fit(
         self,
@@ -196,217 +336,164 @@ class DeepHash(Hasher):
         y: npt.NDArray[Any] | None,
         progress: bool,
         callbacks: Iterable[Callable[..., Any]],
+        checkpoint: str | os.PathLike[str] | None = None,
+        continues: bool = False,
     ) -> None:
-        recipe = resolved(self)
-        classes = _class_numbers(self.objective, y) if recipe.supervised else None
-        trainer = native_trainer.load()
-        settings = self._settings(trainer, recipe)
-        held_out, rows = _split(len(X), self.validation_fraction, _MAX_HELD_OUT[self.objective], self.random_state)
-        prepare = self._prepare_supervised if recipe.supervised else self._prepare_neighbors
-        preparation, inputs, arrays, judge = prepare(X, classes, recipe, settings, rows, held_out)
-        # Without held-out rows some training rows are looked at: only to see whether codes fall together.
-        evaluated = judge.evaluation_rows if judge is not None else rows[:_HEALTH_ROWS]
-        looked_at = evaluated[-_HEALTH_ROWS:]
-        arrays["evaluation_rows"] = evaluated
-        history: list[dict[str, Any]] = []
-        hooks = tuple(callbacks)
-        with EpochBar(recipe.epochs, f"DeepHash {self.objective} {self.n_bits} bits", progress) as bar:
+        if self.objective == CUSTOM:
+            raise ValueError("objective must be the function itself to train again: a file or pickle does not hold it")
+        recipe = resolved(self, labelled=y is not None)
+        given = ClassLabels.of(y, recipe, self.objective, known=self.classes_ if continues else None)
+        if continues:
+            recipe = continued(recipe)
+        problem = Problem(
+            X,
+            self.metric,
+            self.n_bits,
+            recipe,
+            given.numbers,
+            given.targets,
+            given.count,
+            tuple(self.prefixes),
+            self.watch or ("map" if recipe.supervised else "recall"),
+            self.validation_fraction,
+            self.random_state,
+            self.threads,
+        )
+        settings = training.settings_for(
+            CUSTOM if callable(self.objective) else self.objective,
+            training.Network(self.n_bits, self.activation, self.output, problem.prefixes),
+            recipe,
+            self.objective_options,
+            optimizer=self.optimizer,
+            seed=self.random_state,
+            threads=self.threads,
+        )
+        data = prepare(problem, self.preparation_ if continues else None)
+        if continues:
+            data.tower["start"] = {"layers": self.network_.layers, "residual": self.network_.residual}
+        else:
+            start_of(problem, data)
+        _set_temperature(settings, data)
+        before = self.history_ if continues else []
+        watch = CollapseWatch(self._facts(recipe, settings, problem), self.on_collapse)
+        trained = training.train(
+            settings,
+            data,
+            labels=given.numbers if recipe.supervised else None,
+            watch=watch,
+            description=f"DeepHash {settings.objective} {self.n_bits} bits",
+            progress=progress,
+            callbacks=callbacks,
+            restarts=1 if continues else self.n_init,
+            epochs_before=len(before),
+            checkpoint=self._checkpoint_file(checkpoint, X, problem.classes),
+            custom_loss=self._custom_loss(problem, data),
+        )
+        self.network_ = trained.networks[0]
+        self.preparation_ = data.preparation
+        self.classes_ = given.values
+        self.history_ = before + trained.history
+        self.best_epoch_ = len(before) + trained.best_epoch
+        self.centres_ = None
+        if self.snap:  # the objective's centres, or what its codes say
+            self.centres_ = trained.centres if trained.centres is not None else majority_centres(self._project, problem)
+        self._watch = watch
 
-            def on_epoch(record: dict[str, Any], outputs: FloatMatrix) -> tuple[float | None, bool]:
-                figures: dict[str, Any] = {"loss": record["loss"]}
-                metric = None
-                if judge is not None:
-                    metric = figures[judge.name] = record[judge.name] = judge(outputs)
-                codes = pack(outputs[-_HEALTH_ROWS:])
-                health = code_health(codes, None if classes is None else classes[looked_at])
-                record["codes"], record["collapsed"] = health.n_codes, health.collapsed
-                if health.collapsed:
-                    figures["codes"] = f"{health.n_codes} (collapsed)"
-                history.append(record)
-                bar.update(figures)
-                stop = [hook(dict(record)) is True for hook in hooks]
-                return metric, any(stop)
+    def _facts(self, recipe: Recipe, settings: Any, problem: Problem) -> TrainingFacts:
+        labels = problem.labels
+        if labels is not None:
+            labels = labels[labels >= 0]
+        options = {**training.default_options(settings.objective), **settings.objective_options}
+        return TrainingFacts.of(self, recipe, options, problem.X, labels)
 
-            tower = {"inputs": inputs, **{name: arrays.pop(name) for name in _TOWER if name in arrays}}
-            result = trainer.train(settings, [tower], rows, on_epoch, **arrays)
-        if result["best_epoch"] == 0:
-            raise KeyboardInterrupt("training was interrupted before its first epoch ended")
-        if result["interrupted"]:
-            history[-1]["interrupted"] = True
-        layers, residual = result["networks"][0]
-        self.network_ = DenseNetwork(tuple(layers), residual, self.activation, self.output)
-        self.preparation_ = preparation
-        self.history_ = history
-        self.best_epoch_ = int(result["best_epoch"])
+    def _checkpoint_file(
+        self, path: str | os.PathLike[str] | None, X: FloatMatrix, classes: npt.NDArray[Any] | None
+    ) -> CheckpointFile | None:
+        if path is None:
+            return None
+        if self.n_init != 1:
+            raise ValueError(f"checkpoint needs n_init=1, got n_init={self.n_init}: restarts cannot be resumed")
+        parameters = {name: value for name, value in self.get_params().items() if name != "threads"}
+        if callable(self.objective):
+            parameters["objective"] = getattr(self.objective, "__qualname__", CUSTOM)
+        return CheckpointFile(path, training_identity(parameters, X, classes))
 
-    def _settings(self, trainer: Any, recipe: Recipe) -> Any:
-        network = trainer.NetworkSettings()
-        network.n_bits = self.n_bits
-        network.hidden = list(recipe.hidden)
-        network.activation = self.activation
-        network.dropout = recipe.dropout
-        network.input_dropout = recipe.dropout if recipe.supervised else 0.0
-        network.batch_norm = recipe.batch_norm
-        network.output = self.output
-        settings = trainer.Settings()
-        settings.network = network
-        settings.objective = self.objective
-        settings.objective_options = _options(trainer, self.objective, self.objective_options)
-        settings.epochs = recipe.epochs
-        settings.steps_per_epoch = recipe.steps_per_epoch
-        settings.batch_size = recipe.batch_size
-        settings.anchors = max(1, round(recipe.batch_size * _ANCHOR_SHARE))
-        settings.neighbors_per_anchor = _NEIGHBORS_PER_ANCHOR
-        settings.optimizer = self.optimizer
-        settings.schedule = recipe.schedule
-        settings.learning_rate = recipe.learning_rate
-        settings.weight_decay = recipe.weight_decay
-        settings.patience = recipe.patience
-        settings.seed = self.random_state
-        settings.threads = self.threads or cpu.threads()
-        return settings
+    def _custom_loss(self, problem: Problem, data: TrainingData) -> Callable[..., Any] | None:
+        if not callable(self.objective):
+            return None
+        if problem.recipe.supervised:
+            arrays = data.arrays
+            targets = arrays["targets"] if "targets" in arrays else arrays["labels"].astype(np.int64)
+        else:
+            targets = data.tower["inputs"]
+        return custom_loss(self.objective, targets)
 
-    def _prepare_neighbors(
-        self,
-        X: FloatMatrix,
-        classes: RowNumbers | None,
-        recipe: Recipe,
-        settings: Any,
-        rows: RowNumbers,
-        held_out: RowNumbers,
-    ) -> tuple[Preparation, FloatMatrix, dict[str, Any], HeldOutRecall | None]:
-        """Inputs, the neighbour graph with its temperature, and the start of the linear path."""
-        width = max(256 if self.n_bits < 256 else 512, self.n_bits)
-        preparation = Preparation.fitted(X, rows, self.metric, width, self.random_state)
-        inputs, row_scale = preparation.training_inputs(X)
-        arrays: dict[str, Any] = {"row_scale": row_scale}
-        if self.metric == "l2":
-            arrays["row_bias"] = half_squares(inputs)
-        # What the network is shown, and under which metric: projected rows of length 1 have lost some of it.
-        shown = "dot" if self.metric == "cosine" and row_scale is None else self.metric
-        anchors, database, exact = rows, rows, (X, self.metric)
-        if len(rows) > _GRAPH_EXACT_ROWS:
-            rng = np.random.default_rng(self.random_state)
-            database = np.sort(rng.permutation(rows)[:_GRAPH_DATABASE])
-            anchors = np.sort(rng.permutation(database)[:_GRAPH_ANCHORS])
-            exact = (inputs, shown)
-        m = min(_GRAPH_NEIGHBORS, len(database) - 1)
-        arrays["anchors"] = anchors
-        arrays["neighbors"], _ = nearest(*exact, anchors, database, m, exclude_self=True, threads=self.threads)
-        if "tau" not in settings.objective_options:
-            tau = temperature(inputs, shown, database, self.random_state, self.threads)
-            settings.objective_options = {**settings.objective_options, "tau": tau}
-        start = rows[:: -(-len(rows) // _START_ROWS)]
-        sample = preparation.apply(X[start])
-        arrays["gain"] = np.full(inputs.shape[1], math.sqrt(inputs.shape[1]), np.float32)
-        if recipe.input_noise > 0:
-            arrays["noise"] = (recipe.input_noise * sample.std(axis=0)).astype(np.float32)
-        if recipe.residual:
-            arrays["residual_weight"], arrays["residual_bias"] = self._linear_start(sample)
-        judge = None
-        if len(held_out):
-            judge = HeldOutRecall(X, self.metric, held_out, rows, self.random_state, self.threads)
-        return preparation, inputs, arrays, judge
+    def _health(self, X: npt.NDArray[Any], y: npt.NDArray[Any] | None) -> CodeHealth:
+        if y is None or y.ndim == 2:
+            return code_health(self._encode(X))
+        known = np.flatnonzero(y != -1) if y.dtype.kind == "i" else np.arange(len(y))
+        return code_health(self._encode(X[known]), y[known])
 
-    def _prepare_supervised(
-        self,
-        X: FloatMatrix,
-        classes: RowNumbers | None,
-        recipe: Recipe,
-        settings: Any,
-        rows: RowNumbers,
-        held_out: RowNumbers,
-    ) -> tuple[Preparation, FloatMatrix, dict[str, Any], HeldOutMap | None]:
-        """All columns, standardised: what separates classes need not be what varies most."""
-        assert classes is not None
-        preparation = Preparation(self.metric, None, 1.0, None)
-        if self.metric == "l2":
-            preparation = Preparation("dot", None, 1.0, None)
-        scale = unit_scale(X) if self.metric == "cosine" else None
-        start = rows[:: -(-len(rows) // _START_ROWS)]
-        sample = preparation.apply(X[start])
-        deviation = sample.std(axis=0)
-        floor = 1e-3 * float(deviation.max()) + 1e-12  # columns that hardly vary must not be blown up
-        arrays: dict[str, Any] = {
-            "row_scale": scale,
-            "centre": sample.mean(axis=0).astype(np.float32),
-            "gain": (1 / np.maximum(deviation, floor)).astype(np.float32),
-            "labels": classes,
-            "n_classes": int(classes.max()) + 1,
-        }
-        if recipe.input_noise > 0:
-            arrays["noise"] = (recipe.input_noise * deviation).astype(np.float32)
-        if recipe.residual:
-            arrays["residual_weight"], arrays["residual_bias"] = self._linear_start(sample)
-        judge = HeldOutMap(held_out, classes)
-        return preparation, X, arrays, judge if judge.possible else None
-
-    def _linear_start(self, sample: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
-        """(n_bits, m) weight and (n_bits,) bias of ITQ, its outputs scaled to standard deviation 1."""
-        linear = PCAHash(self.n_bits, rotation="itq", random_state=self.random_state)
-        linear._fit(sample, None, False, ())
-        outputs = linear._project(sample)
-        factor = np.float32(1 / max(float(outputs.std()), 1e-12))
-        weight = np.ascontiguousarray((linear.weights_ * factor).T, dtype=np.float32)
-        return weight, (-weight @ linear.mean_).astype(np.float32)
+    def _warn_of_collapse(self) -> None:
+        if self.on_collapse == "ignore" or self._watch.told:
+            return
+        told = self._watch.message if self._watch.collapsed else self.health_.diagnosis
+        warnings.warn(f"{self!r}: {told}", CollapseWarning, stacklevel=4)
 
     def _project(self, X: FloatMatrix) -> FloatMatrix:
         return self.network_.forward(self.preparation_.apply(X))
 
+    def _pack(self, outputs: FloatMatrix) -> Codes:
+        if self.centres_ is None:
+            return super()._pack(outputs)
+        return snapped(outputs, self.centres_)
+
     def _state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         params = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.get_params().items()}
         del params["threads"]  # of this machine, not of the hasher
+        if callable(self.objective):
+            params["objective"] = CUSTOM  # functions do not travel
         if self.hidden is not None:
             params["hidden"] = list(widths(self.hidden))
+        params["prefixes"] = [int(width) for width in self.prefixes]
         if self.objective_options is not None:
             params["objective_options"] = {k: float(v) for k, v in self.objective_options.items()}
         # Seconds are left out: the same training must give the same fingerprint.
         params["history"] = [{k: v for k, v in record.items() if k != "seconds"} for record in self.history_]
         params["best_epoch"] = self.best_epoch_
+        params["classes"] = self.classes_
         params["prepared_metric"] = self.preparation_.metric
-        return params, {**self.network_.tensors(), **self.preparation_.tensors()}
+        tensors = {**self.network_.tensors(), **self.preparation_.tensors()}
+        if self.centres_ is not None:
+            tensors["centres"] = self.centres_
+        return params, tensors
 
     @classmethod
     def _from_state(cls, params: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> DeepHash:
         params = dict(params)
         history, best_epoch = params.pop("history"), params.pop("best_epoch")
-        metric = params.pop("prepared_metric")
-        if params["hidden"] is not None:
-            params["hidden"] = tuple(params["hidden"])
+        metric, classes = params.pop("prepared_metric"), params.pop("classes", None)
+        for name in ("hidden", "prefixes"):
+            if params.get(name) is not None:
+                params[name] = tuple(params[name])
         hasher = cls(**params)
         resolved(hasher)
         hasher.network_ = DenseNetwork.from_tensors(tensors, hasher.activation, hasher.output)
         hasher.preparation_ = Preparation.from_tensors(tensors, metric)
         if hasher.network_.n_outputs != hasher.n_bits:
             raise ValueError(f"the network has {hasher.network_.n_outputs} outputs for {hasher.n_bits} bits")
+        hasher.centres_ = tensors["centres"] if hasher.snap else None
+        if hasher.centres_ is not None and (
+            hasher.centres_.ndim != 2 or hasher.centres_.shape[1] != hasher.n_bits or not len(hasher.centres_)
+        ):
+            raise ValueError(f"centres must have {hasher.n_bits} columns, got shape {hasher.centres_.shape}")
+        hasher.classes_ = classes
         hasher.history_ = history
         hasher.best_epoch_ = int(best_epoch)
         return hasher
 
 
-def _options(trainer: Any, objective: str, given: Mapping[str, float] | None) -> dict[str, float]:
-    known = next(info.options for info in trainer.objectives() if info.name == objective)
-    options: dict[str, float] = {}
-    for name, value in (given or {}).items():
-        choice(name, f"an option of {objective}", tuple(sorted(known)))
-        options[name] = not_negative(value, f"objective_options[{name!r}]", zero=True)
-    return options
-
-
-def _class_numbers(objective: str, y: npt.NDArray[Any] | None) -> RowNumbers:
-    if y is None:
-        raise ValueError(f"y must hold a class for each row: objective {objective!r} learns from labels, got None")
-    try:
-        values, numbers = np.unique(y, return_inverse=True)
-    except TypeError:
-        raise ValueError("y must be all integers or all strings, got a mixture") from None
-    if len(values) < 2:
-        raise ValueError(f"y must hold at least two classes, got only {values[0]!r}")
-    return numbers.reshape(-1).astype(np.int32)
-
-
-def _split(n: int, share: float, most: int, seed: int) -> tuple[RowNumbers, RowNumbers]:
-    """(held-out rows, training rows): both sorted, disjoint, together all; at least two rows are trained on."""
-    count = min(int(n * share), most, n - 2)
-    order = np.random.default_rng(seed).permutation(n).astype(np.int32)
-    return np.sort(order[:count]), np.sort(order[count:])
+def _set_temperature(settings: Any, data: TrainingData) -> None:
+    tau = data.arrays.pop("tau", None)
+    if tau is not None and "tau" not in settings.objective_options:
+        settings.objective_options = {**settings.objective_options, "tau": tau}

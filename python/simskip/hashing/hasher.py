@@ -32,6 +32,8 @@ FORMAT_VERSION = 1
 
 # Floats of one block's input and output together: 16 MiB, about what stays in the caches of two cores.
 _BLOCK_FLOATS = 1 << 22
+# Health is that of at most so many evenly spaced training rows.
+_HEALTH_ROWS = 1 << 18
 
 _REGISTRY: dict[str, type[Hasher]] = {}
 
@@ -52,7 +54,7 @@ class Hasher(Parameters, abc.ABC):
     dim_ : int
         Columns of the vectors it was fitted to.
     health_ : CodeHealth
-        Health of the codes of the training rows.
+        Health of the codes of the training rows (of at most 262,144 of them, evenly spaced).
 
     Notes
     -----
@@ -137,15 +139,9 @@ class Hasher(Parameters, abc.ABC):
         CollapseWarning
             If the training rows' codes have fallen together (``health_.collapsed``).
         """
-        validation.bit_count(self.n_bits)
-        X = validation.matrix(X, "X", min_rows=self._min_rows)
-        y = None if y is None else validation.labels(y, "y", len(X))
+        X, y = self._checked(X, y)
         self._fit(X, y, progress=progress, callbacks=callbacks)
-        self.dim_ = X.shape[1]
-        self.health_ = code_health(self._encode(X), y)
-        if self.health_.collapsed:
-            warnings.warn(f"{self!r}: {self.health_.diagnosis}", CollapseWarning, stacklevel=2)
-        return self
+        return self._learnt(X, y)
 
     def project(self, X: npt.ArrayLike) -> FloatMatrix:
         """The real outputs whose signs are the code.
@@ -272,6 +268,31 @@ class Hasher(Parameters, abc.ABC):
 
     # Shared machinery.
 
+    def _checked(self, X: npt.ArrayLike, y: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """What ``_fit`` gets."""
+        validation.bit_count(self.n_bits)
+        rows = validation.matrix(X, "X", min_rows=self._min_rows)
+        return rows, None if y is None else validation.labels(y, "y", len(rows))
+
+    def _learnt(self: _Self, X: npt.NDArray[Any], y: npt.NDArray[Any] | None) -> _Self:
+        """After ``_fit``: dimensions and health. Called by what users call, which the warning points behind."""
+        self.dim_ = X.shape[1]
+        step = -(-len(X) // _HEALTH_ROWS)
+        self.health_ = self._health(X[::step], None if y is None else y[::step])
+        if self.health_.collapsed:
+            self._warn_of_collapse()
+        return self
+
+    def _health(self, X: npt.NDArray[Any], y: npt.NDArray[Any] | None) -> CodeHealth:
+        return code_health(self._encode(X), y)
+
+    def _warn_of_collapse(self) -> None:
+        warnings.warn(f"{self!r}: {self.health_.diagnosis}", CollapseWarning, stacklevel=4)
+
+    def _pack(self, outputs: FloatMatrix) -> Codes:
+        """Codes of real outputs."""
+        return pack(np.ascontiguousarray(outputs, dtype=np.float32))
+
     @property
     def _fitted(self) -> bool:
         return hasattr(self, "dim_")
@@ -301,7 +322,7 @@ class Hasher(Parameters, abc.ABC):
             except ValueError:
                 validation.matrix(rows, "X", min_rows=0)  # the same complaint with the row's number in all of X
                 raise
-            blocks.append(pack(np.ascontiguousarray(self._project(X), dtype=np.float32)).data)
+            blocks.append(self._pack(self._project(X)).data)
         if not blocks:
             return Codes(np.zeros((0, (self.n_bits + 7) // 8), np.uint8), self.n_bits)
         return Codes(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), self.n_bits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -69,17 +71,33 @@ class HeldOutRecall:
 class HeldOutMap:
     """Mean average precision among held-out rows: each is a query once, the others are the database.
 
-    At most 1,000 queries and 5,000 rows take part. Ties in Hamming distance count with their expected value over all
-    orders, in closed form. Queries whose class has no other held-out row are left out.
+    At most 1,000 queries and 5,000 rows take part. Rows are relevant to each other if they share a class. Ties in
+    Hamming distance count with their expected value over all orders, in closed form. Queries whose classes no other
+    held-out row has are left out.
+
+    Parameters
+    ----------
+    held_out : (h,) int32 array
+        Row numbers.
+    classes : (n,) int32 array, or (n, n_classes) array
+        A class for each row, or a weight for each class: 0.5 and more is a member.
     """
 
     name = "map"
 
-    def __init__(self, held_out: RowNumbers, labels: npt.NDArray[np.int32]) -> None:
+    def __init__(self, held_out: RowNumbers, classes: npt.NDArray[Any]) -> None:
         self.database = held_out[:_MAX_MAP_DATABASE]
-        self._labels = labels[self.database]
-        counts = np.bincount(self._labels)
-        self._queries = np.flatnonzero(counts[self._labels] > 1)[:_MAX_QUERIES]
+        own = classes[self.database]
+        if own.ndim == 1:
+            counts = np.bincount(own)
+            self._queries = np.flatnonzero(counts[own] > 1)[:_MAX_QUERIES]
+            self._same = own[self._queries][:, None] == own
+        else:
+            member = (own >= 0.5).astype(np.float32)
+            shared = member[:_MAX_QUERIES] @ member.T > 0
+            shared[np.arange(len(shared)), np.arange(len(shared))] = False
+            self._queries = np.flatnonzero(shared.any(axis=1))
+            self._same = shared[self._queries]
 
     @property
     def possible(self) -> bool:
@@ -95,13 +113,12 @@ class HeldOutMap:
         """The figure, from (len(evaluation_rows), n_bits) outputs."""
         n_bits = outputs.shape[1]
         distances = _distances(outputs[self._queries], outputs)
-        same = self._labels[self._queries][:, None] == self._labels
         distances[np.arange(len(self._queries)), self._queries] = n_bits + 1  # the query itself, past all others
         cells = distances + (n_bits + 2) * np.arange(len(self._queries))[:, None]
         shape = (len(self._queries), n_bits + 2)
         size = np.prod(shape)
         sizes = np.bincount(cells.ravel(), minlength=size).reshape(shape)[:, :-1]
-        relevant = np.bincount(cells[same], minlength=size).reshape(shape)[:, :-1]
+        relevant = np.bincount(cells[self._same], minlength=size).reshape(shape)[:, :-1]
         before = np.cumsum(sizes, axis=1) - sizes
         # Imported late: evaluation imports the hashers.
         from ..evaluation.ties import Harmonic, average_precision

@@ -85,14 +85,28 @@ class Preparation:
             z = X * np.float32(self.scale)
         return z if self.projection is None else z @ self.projection
 
-    def training_inputs(self, X: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix | None]:
-        """Prepared rows for the trainer as (inputs, row scale): X itself where a factor per row is all it takes."""
-        if self.projection is None and self.metric == "cosine":
-            return X, unit_scale(X)
-        width = X.shape[1] if self.projection is None else self.projection.shape[1]
-        inputs = np.empty((len(X), width), np.float32)
-        for rows in row_blocks(*X.shape):
-            inputs[rows] = self.apply(X[rows])
+    @property
+    def copies(self) -> bool:
+        """Whether prepared rows are a copy; otherwise they are the rows themselves, times a factor each."""
+        return not (self.projection is None and self.mean is None and self.scale == 1.0)
+
+    def width(self, dim: int) -> int:
+        """Columns of prepared rows of ``dim`` columns."""
+        return dim if self.projection is None else int(self.projection.shape[1])
+
+    def training_inputs(
+        self, X: FloatMatrix, rows: npt.NDArray[np.int32] | None = None
+    ) -> tuple[FloatMatrix, FloatMatrix | None]:
+        """Prepared rows for the trainer as (inputs, row scale): X itself where a factor per row is all it takes.
+
+        A copy holds ``rows`` (default: all) in their order.
+        """
+        if not self.copies:
+            return X, unit_scale(X) if self.metric == "cosine" else None
+        n = len(X) if rows is None else len(rows)
+        inputs = np.empty((n, self.width(X.shape[1])), np.float32)
+        for block in row_blocks(n, X.shape[1]):
+            inputs[block] = self.apply(X[block] if rows is None else X[rows[block]])
         return inputs, None
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

@@ -28,12 +28,12 @@ class EpochBar:
         if shown and importlib.util.find_spec("tqdm") is not None:
             self._bar = _tqdm()(total=total, desc=description, unit="epoch", dynamic_ncols=True)
 
-    def update(self, figures: Mapping[str, float | str]) -> None:
-        """One epoch more; ``figures`` stand behind the bar."""
+    def update(self, figures: Mapping[str, float | str], epochs: int = 1) -> None:
+        """So many epochs more; ``figures`` stand behind the bar."""
         if self._bar is not None:
             shown = {name: v if isinstance(v, str) else f"{v:.4g}" for name, v in figures.items()}
             self._bar.set_postfix(shown, refresh=False)
-            self._bar.update(1)
+            self._bar.update(epochs)
 
     def __enter__(self) -> EpochBar:
         return self

@@ -83,6 +83,11 @@ def pseudo_labels(
 
     Notes
     -----
+    They do not replace ``objective="neighbors"``: on 10,000 EfficientNet-Lite0 vectors of Fashion-MNIST, 64-bit csq
+    codes of 10 / 30 / 100 / 300 k-means classes have Recall@25 .04 / .07 / .20 / .30 and mAP .64 / .35 / .28 / .21,
+    where neighbors has .50 and .49, and ITQ .39 and .59: only the mAP gains, and only with about as many clusters as
+    there are classes.
+
     The same data and seed give the same labels.
 
     The knee of dbscan lies where noise begins. Where there is none it is too small, and dense regions fall to pieces:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..validation import choice, fraction, positive_int
+from .custom_objective import NAME as CUSTOM
 from .network import ACTIVATIONS, OUTPUTS
 from .preparation import METRICS
+from .training_health import ON_COLLAPSE
 
-__all__ = ["RECIPES", "Recipe", "not_negative", "resolved", "widths"]
+__all__ = ["RECIPES", "Recipe", "continued", "not_negative", "origin", "resolved", "widths"]
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant", "onecycle")
@@ -36,21 +38,63 @@ class Recipe:
     weight_decay: float
     input_noise: float
     patience: int
+    graph: bool = False  # learns from the neighbour graph
+    multi_label: bool = True  # of supervised ones: rows may have several classes
 
 
 RECIPES = {
-    "neighbors": Recipe(False, (1024,), 0.1, False, True, 12, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5),
+    "neighbors": Recipe(False, (1024,), 0.1, False, True, 12, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5, graph=True),
     "csq": Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
     "dtsh": Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0),
 }
 
 
-def resolved(hasher: Any) -> Recipe:
+def continued(recipe: Recipe) -> Recipe:
+    """For more training of a finished network, whose batch-norm is folded away."""
+    return dataclasses.replace(
+        recipe,
+        epochs=-(-recipe.epochs // 3),
+        learning_rate=recipe.learning_rate / 10,
+        schedule="cosine",
+        batch_norm=False,
+        input_noise=0.0,
+    )
+
+
+def origin(kind: str) -> dict[str, Any]:
+    """Parameters of the networks that simskip's origin trained; their hidden widths are not on record for images."""
+    choice(kind, "kind", ("image", "text"))
+    image = kind == "image"
+    return {
+        "n_bits": 8 if image else 4,
+        "objective": "dtsh",
+        "hidden": (512, 512, 256, 256, 128, 128, 64, 32) if image else (128, 64, 32),
+        "activation": "leaky_relu",
+        "dropout": 0.5 if image else 0.4,
+        "batch_norm": False,
+        "residual": False,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+    }
+
+
+def _recipe_of(objective: Any, labelled: bool) -> Recipe:
+    if callable(objective) or objective == CUSTOM:
+        like = RECIPES["csq"] if labelled else RECIPES["neighbors"]
+        return dataclasses.replace(like, graph=False, multi_label=True)
+    recipe: Recipe = RECIPES[choice(objective, "objective", tuple(RECIPES))]
+    return recipe
+
+
+def resolved(hasher: Any, labelled: bool = False) -> Recipe:
     """A DeepHash's parameters, checked; where they are None, what suits the objective.
 
-    Raises ``ValueError`` naming the parameter.
+    ``labelled``: whether an objective of the user's own has labels. Raises ``ValueError`` naming the parameter.
     """
-    recipe = RECIPES[choice(hasher.objective, "objective", tuple(RECIPES))]
+    recipe = _recipe_of(hasher.objective, labelled)
     choice(hasher.activation, "activation", ACTIVATIONS)
     choice(hasher.output, "output", OUTPUTS)
     choice(hasher.optimizer, "optimizer", OPTIMIZERS)
@@ -59,6 +103,18 @@ def resolved(hasher: Any) -> Recipe:
     positive_int(hasher.random_state, "random_state", minimum=0, maximum=2**64 - 1)
     if hasher.threads is not None:
         positive_int(hasher.threads, "threads")
+    positive_int(hasher.n_init, "n_init")
+    choice(hasher.on_collapse, "on_collapse", ON_COLLAPSE)
+    choice(hasher.watch, "watch", (None, "recall", "map"))
+    if hasher.watch == "map" and not (recipe.supervised or labelled):
+        raise ValueError(f"watch='map' needs labels y, which objective {hasher.objective!r} was not given")
+    if choice(hasher.snap, "snap", (False, True)) and not recipe.supervised:
+        raise ValueError(f"snap needs an objective that learns from labels, got {hasher.objective!r}")
+    before = 0
+    for width in widths(hasher.prefixes, "prefixes"):
+        if not before < width < hasher.n_bits:
+            raise ValueError(f"prefixes must ascend and lie below n_bits={hasher.n_bits}, got {hasher.prefixes!r}")
+        before = width
     own: dict[str, Any] = {}
     if hasher.hidden is not None:
         own["hidden"] = widths(hasher.hidden)
@@ -78,10 +134,10 @@ def resolved(hasher: Any) -> Recipe:
     return dataclasses.replace(recipe, **own)
 
 
-def widths(value: Any) -> tuple[int, ...]:
+def widths(value: Any, name: str = "hidden") -> tuple[int, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise ValueError(f"hidden must be a sequence of widths such as (512, 256), got {value!r}")
-    return tuple(positive_int(width, "a width in hidden") for width in value)
+        raise ValueError(f"{name} must be a sequence of widths such as (512, 256), got {value!r}")
+    return tuple(positive_int(width, f"a width in {name}") for width in value)
 
 
 def not_negative(value: Any, name: str, *, zero: bool) -> float:

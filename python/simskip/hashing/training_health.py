@@ -153,6 +153,10 @@ class CollapseWatch:
         """Whether the latest epochs are a collapse; of fewer epochs than the patience, whether all are."""
         return self._in_a_row >= min(self.patience, max(1, len(self._records)))
 
+    def begin(self) -> None:
+        """A training begins anew: its epochs are counted from 1; what was told is not told again."""
+        self._records, self._in_a_row = [], 0
+
     def update(self, record: Mapping[str, Any]) -> str | None:
         """Take an epoch's record: ``epoch_health``'s figures and ``loss``.
 
@@ -181,6 +185,11 @@ class CollapseWatch:
             or now["largest_bucket"] < _SHRINKING_BUCKET * before["largest_bucket"]
             or now.get("distinct_class_codes", 0) > before.get("distinct_class_codes", 0)
         )
+
+    @property
+    def told(self) -> bool:
+        """Whether ``update`` has said so."""
+        return self._told
 
     @property
     def message(self) -> str:
