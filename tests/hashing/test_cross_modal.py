@@ -393,7 +393,7 @@ def test_parameters_like_an_estimator(fitted):
         ({"schedule": "step"}, "schedule"),
         ({"weight_decay": -1}, "weight_decay"),
         ({"input_noise": "much"}, "input_noise"),
-        ({"objective_options": {"alpha": 1.0}}, "objective_options"),
+        ({"objective_options": {"alpha": 1.0}}, "option of pairs"),
         ({"objective_options": {"soft": -1.0}}, "soft"),
         ({"objective_options": {"soft": 2.0}}, "soft"),
         ({"metric": "hamming"}, "metric"),

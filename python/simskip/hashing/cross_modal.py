@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import cpu
 from ..codes import Codes, pack
 from ..errors import CollapseWarning
 from ..files import atomic_write
-from ..validation import bit_count, choice, fraction, matrix, positive_int
+from ..validation import choice, matrix
 from . import cross_modal_file, native_trainer
 from .canonical import canonical_start
 from .health import CodeHealth
 from .held_out_pairs import HeldOutPairs, row_numbers, split_pairs
-from .network import ACTIVATIONS, OUTPUTS, DenseNetwork
+from .network import DenseNetwork
+from .pair_recipe import pair_recipe, side_metrics
 from .paired import SIDES, PairedHash
 from .parameters import Parameters
-from .preparation import METRICS, Preparation
+from .preparation import Preparation
 from .progress import EpochBar
-from .recipes import OPTIMIZERS, SCHEDULES, not_negative, widths
+from .training import Network, settings_for
 from .training_health import epoch_health
 
 __all__ = ["CrossModalHash"]
@@ -33,7 +33,6 @@ __all__ = ["CrossModalHash"]
 FloatMatrix = npt.NDArray[np.float32]
 RowNumbers = npt.NDArray[np.int32]
 
-_OBJECTIVE = "pairs"
 
 # Sides of more columns are projected on their leading directions.
 _WIDTH = 512
@@ -225,7 +224,7 @@ class CrossModalHash(Parameters):
         CollapseWarning
             If the codes of a side have fallen together.
         """
-        self._check_parameters()
+        recipe, metrics = pair_recipe(self), side_metrics(self)
         data = (matrix(A, "A", min_rows=2), matrix(B, "B"))
         if len(data[0]) != len(data[1]):
             raise ValueError(
@@ -236,10 +235,19 @@ class CrossModalHash(Parameters):
             if given.max() == 0:
                 raise ValueError(f"{name} must hold different rows, got {len(given)} equal ones")
         trainer = native_trainer.load()
-        settings = self._settings(trainer)
+        network = Network(self.n_bits, self.activation, self.output)
+        settings = settings_for(
+            "pairs",
+            network,
+            recipe,
+            self.objective_options,
+            optimizer=self.optimizer,
+            seed=self.random_state,
+            threads=self.threads,
+        )
         held_out, rows = split_pairs(*numbers, self.validation_fraction, self.random_state)
         judge = HeldOutPairs(held_out, *numbers) if len(held_out) > 1 else None
-        preparations, towers = self._prepared(data, rows, settings)
+        preparations, towers = self._prepared(data, metrics, rows)
         evaluated = rows[:_HEALTH_ROWS] if judge is None else judge.evaluation_rows
         history: list[dict[str, Any]] = []
         hooks = tuple(callbacks)
@@ -289,70 +297,13 @@ class CrossModalHash(Parameters):
         self.history_, self.best_epoch_ = history, best_epoch
         self.health_ = {"first": first.health_, "second": second.health_}
 
-    def _check_parameters(self) -> None:
-        bit_count(self.n_bits)
-        widths(self.hidden)
-        choice(self.activation, "activation", ACTIVATIONS)
-        choice(self.output, "output", OUTPUTS)
-        choice(self.optimizer, "optimizer", OPTIMIZERS)
-        choice(self.schedule, "schedule", SCHEDULES)
-        self._metrics()
-        for name in ("batch_norm", "residual"):
-            choice(getattr(self, name), name, (False, True))
-        for name in ("dropout", "validation_fraction"):
-            fraction(getattr(self, name), name, open_high=True)
-        for name, minimum in (("epochs", 1), ("steps_per_epoch", 0), ("batch_size", 2), ("patience", 0)):
-            positive_int(getattr(self, name), name, minimum=minimum)
-        positive_int(self.random_state, "random_state", minimum=0, maximum=2**64 - 1)
-        if self.threads is not None:
-            positive_int(self.threads, "threads")
-        for name, zero in (("learning_rate", False), ("weight_decay", True), ("input_noise", True)):
-            not_negative(getattr(self, name), name, zero=zero)
-
-    def _metrics(self) -> tuple[str, str]:
-        """Of the first and of the second side."""
-        both = (self.metric, self.metric) if isinstance(self.metric, str) else tuple(self.metric)
-        if len(both) != 2:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)} or a pair of them, got {self.metric!r}")
-        return choice(both[0], "metric", METRICS), choice(both[1], "metric", METRICS)
-
-    def _settings(self, trainer: Any) -> Any:
-        network = trainer.NetworkSettings()
-        network.n_bits = self.n_bits
-        network.hidden = list(widths(self.hidden))
-        network.activation = self.activation
-        network.dropout = float(self.dropout)
-        network.batch_norm = self.batch_norm
-        network.output = self.output
-        settings = trainer.Settings()
-        settings.network = network
-        settings.objective = _OBJECTIVE
-        known = next(info.options for info in trainer.objectives() if info.name == _OBJECTIVE)
-        settings.objective_options = {
-            choice(name, "an entry of objective_options", tuple(sorted(known))): not_negative(
-                value, f"objective_options[{name!r}]", zero=True
-            )
-            for name, value in (self.objective_options or {}).items()
-        }
-        settings.epochs = self.epochs
-        settings.steps_per_epoch = self.steps_per_epoch
-        settings.batch_size = self.batch_size
-        settings.optimizer = self.optimizer
-        settings.schedule = self.schedule
-        settings.learning_rate = float(self.learning_rate)
-        settings.weight_decay = float(self.weight_decay)
-        settings.patience = self.patience
-        settings.seed = self.random_state
-        settings.threads = self.threads or cpu.threads()
-        return settings
-
     def _prepared(
-        self, data: tuple[FloatMatrix, FloatMatrix], rows: RowNumbers, settings: Any
+        self, data: tuple[FloatMatrix, FloatMatrix], metrics: tuple[str, str], rows: RowNumbers
     ) -> tuple[list[Preparation], list[dict[str, Any]]]:
         """What happens to each side before its network, and what the trainer gets of it."""
         preparations, towers, samples = [], [], []
         start = rows[:: -(-len(rows) // _START_ROWS)]
-        for X, metric in zip(data, self._metrics(), strict=True):
+        for X, metric in zip(data, metrics, strict=True):
             preparation = Preparation.fitted(X, rows, metric, max(_WIDTH, self.n_bits), self.random_state)
             inputs, row_scale = preparation.training_inputs(X)
             sample = preparation.apply(X[start])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import FormatError
 from . import weights
 from .hasher import _build
+from .pair_recipe import pair_recipe
 from .paired import SIDES, PairedHash
 from .recipes import widths
 
@@ -79,7 +80,7 @@ def _model(
         if not isinstance(params["metric"], str):
             params["metric"] = tuple(params["metric"])
         model = cls(**params)
-        model._check_parameters()
+        pair_recipe(model)
         sides: list[PairedHash] = []
         for side in SIDES:
             own = {name[len(side) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(side + ".")}
