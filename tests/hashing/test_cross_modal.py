@@ -386,7 +386,7 @@ def test_parameters_like_an_estimator(fitted):
         ({"residual": None}, "residual"),
         ({"output": "sigmoid"}, "output"),
         ({"epochs": 0}, "epochs"),
-        ({"steps_per_epoch": -1}, "steps_per_epoch"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch"),
         ({"batch_size": 1}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"optimizer": "lbfgs"}, "optimizer"),

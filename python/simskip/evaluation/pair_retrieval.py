@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ..codes import Codes, require_codes, unpack
 from ..validation import array_of, matrix, positive_int
 from .scores import Score
+from .ties import Harmonic
 
 __all__ = ["pair_figures", "pair_retrieval"]
 
@@ -179,10 +180,11 @@ def _figures(before: IntArray, tied: IntArray, right: IntArray, k: Sequence[int]
         places = np.where(possible, inside, 0)
         missed = np.exp(log_choose(tied - right, places) - log_choose(tied, places))
         figures[f"recall@{length}"] = Score(np.where(possible, 1.0 - missed, 1.0))
-    reciprocal = np.empty(len(before))
-    for i, (b, t, r) in enumerate(zip(before, tied, right, strict=True)):
+    # One right item in the tie stands at each of its places with the same probability.
+    reciprocal = Harmonic(n).between(before, tied) / tied
+    for i in np.flatnonzero(right > 1):
+        b, t, r = before[i], tied[i], right[i]
         x = np.arange(1, t - r + 2)
-        share = np.exp(log_choose(t - x, np.full_like(x, r - 1)) - log_choose(t, r)) if r > 1 else 1.0 / t
-        reciprocal[i] = (share / (b + x)).sum()
+        reciprocal[i] = (np.exp(log_choose(t - x, np.full_like(x, r - 1)) - log_choose(t, r)) / (b + x)).sum()
     figures["mrr"] = Score(reciprocal)
     return figures

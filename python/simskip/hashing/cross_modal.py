@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import warnings
@@ -38,6 +39,7 @@ RowNumbers = npt.NDArray[np.int32]
 _WIDTH = 512
 _START_ROWS = 20_000
 _HEALTH_ROWS = 4000
+_LEAST_STEPS = 20
 
 
 class CrossModalHash(Parameters):
@@ -64,8 +66,8 @@ class CrossModalHash(Parameters):
     output : {"tanh", "none"}
     epochs, batch_size : int
         In a batch, all other pairs are what a pair is told from.
-    steps_per_epoch : int
-        Steps between two looks at the held-out pairs; 0: one pass over the pairs.
+    steps_per_epoch : int, optional
+        Steps between two looks at the held-out pairs. Default: one pass over the pairs, but at least 20.
     learning_rate : float
     optimizer : {"adamw", "adam", "sgd"}
     schedule : {"cosine", "constant", "onecycle"}
@@ -151,14 +153,14 @@ class CrossModalHash(Parameters):
         batch_norm: bool = False,
         residual: bool = True,
         output: str = "tanh",
-        epochs: int = 20,
-        steps_per_epoch: int = 100,
+        epochs: int = 10,
+        steps_per_epoch: int | None = None,
         batch_size: int = 512,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 5e-3,
         optimizer: str = "adamw",
         schedule: str = "cosine",
         weight_decay: float = 0.0,
-        input_noise: float = 0.3,
+        input_noise: float = 0.0,
         objective_options: Mapping[str, float] | None = None,
         metric: str | Sequence[str] = "cosine",
         validation_fraction: float = 0.1,
@@ -235,7 +237,10 @@ class CrossModalHash(Parameters):
             if given.max() == 0:
                 raise ValueError(f"{name} must hold different rows, got {len(given)} equal ones")
         trainer = native_trainer.load()
+        held_out, rows = split_pairs(*numbers, self.validation_fraction, self.random_state)
         network = Network(self.n_bits, self.activation, self.output)
+        if self.steps_per_epoch is None:
+            recipe = dataclasses.replace(recipe, steps_per_epoch=max(_LEAST_STEPS, len(rows) // self.batch_size))
         settings = settings_for(
             "pairs",
             network,
@@ -245,7 +250,6 @@ class CrossModalHash(Parameters):
             seed=self.random_state,
             threads=self.threads,
         )
-        held_out, rows = split_pairs(*numbers, self.validation_fraction, self.random_state)
         judge = HeldOutPairs(held_out, *numbers) if len(held_out) > 1 else None
         preparations, towers = self._prepared(data, metrics, rows)
         evaluated = rows[:_HEALTH_ROWS] if judge is None else judge.evaluation_rows

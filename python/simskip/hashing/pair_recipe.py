@@ -33,7 +33,7 @@ def pair_recipe(model: CrossModalHash) -> Recipe:
         batch_norm=choice(model.batch_norm, "batch_norm", (False, True)),
         residual=choice(model.residual, "residual", (False, True)),
         epochs=positive_int(model.epochs, "epochs"),
-        steps_per_epoch=positive_int(model.steps_per_epoch, "steps_per_epoch", minimum=0),
+        steps_per_epoch=0 if model.steps_per_epoch is None else positive_int(model.steps_per_epoch, "steps_per_epoch"),
         batch_size=positive_int(model.batch_size, "batch_size", minimum=2),
         learning_rate=not_negative(model.learning_rate, "learning_rate", zero=False),
         schedule=choice(model.schedule, "schedule", SCHEDULES),
