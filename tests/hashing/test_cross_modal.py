@@ -221,6 +221,27 @@ def test_encode_where_torch_cannot_be_imported(pairs, fitted, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_soft_targets_take_their_temperature_from_the_data(pairs, monkeypatch, metric):
+    A, B = pairs
+    given = []
+    train = native_trainer.load().train
+
+    def spy(settings, *arguments, **more):
+        given.append(dict(settings.objective_options))
+        return train(settings, *arguments, **more)
+
+    monkeypatch.setattr(native_trainer.load(), "train", spy)
+    for options in ({"soft": 0.3}, {"soft": 0.3, "tau_first": 0.5}, {}):
+        model = CrossModalHash(24, objective_options=options, metric=metric, **SMALL)
+        model.fit_pairs(A[:1200], B[:1200], progress=False)
+        assert figures(model, A[1200:], B[1200:])[:, 1].min() > 0.3
+    assert 0.001 < given[0]["tau_first"] < 0.2
+    assert 0.001 < given[0]["tau_second"] < 0.2
+    assert given[1] == {**given[0], "tau_first": 0.5}
+    assert given[2] == {}
+
+
 @pytest.mark.parametrize("n", [2, 3, 9, 30])
 def test_few_pairs_and_batches_larger_than_the_data(n):
     rng = np.random.default_rng(n)

@@ -20,6 +20,7 @@ from . import cross_modal_file, native_trainer
 from .canonical import canonical_start
 from .health import CodeHealth
 from .held_out_pairs import HeldOutPairs, row_numbers, split_pairs
+from .neighbor_graph import temperature
 from .network import DenseNetwork
 from .pair_recipe import pair_recipe, side_metrics
 from .paired import SIDES, PairedHash
@@ -75,8 +76,9 @@ class CrossModalHash(Parameters):
     input_noise : float
         Noise on the networks' inputs, in standard deviations of each of their columns.
     objective_options : mapping of str to float, optional
-        Constants of the loss: ``{"soft": 0.2}`` makes pairs that are alike on one side less of a contrast;
-        ``simskip._learn.objectives()`` lists them under ``pairs``.
+        Constants of the loss: ``{"soft": 0.2}`` makes pairs that are alike on one side less of a contrast (how sharply
+        alike, ``tau_first`` and ``tau_second``, is set from the data unless given); ``simskip._learn.objectives()``
+        lists them under ``pairs``.
     metric : {"cosine", "l2", "dot"} or a pair of them
         How vectors are normalised first: to length 1, or centred and scaled as a whole, or scaled only. A pair is for
         the first and the second side.
@@ -252,6 +254,8 @@ class CrossModalHash(Parameters):
         )
         judge = HeldOutPairs(held_out, *numbers) if len(held_out) > 1 else None
         preparations, towers = self._prepared(data, metrics, rows)
+        if settings.objective_options.get("soft", 0.0) > 0:
+            settings.objective_options = {**self._temperatures(towers, rows), **settings.objective_options}
         evaluated = rows[:_HEALTH_ROWS] if judge is None else judge.evaluation_rows
         history: list[dict[str, Any]] = []
         hooks = tuple(callbacks)
@@ -326,6 +330,20 @@ class CrossModalHash(Parameters):
             for tower, (weight, bias) in zip(towers, maps, strict=True):
                 tower["residual_weight"], tower["residual_bias"] = weight, bias
         return preparations, towers
+
+    def _temperatures(self, towers: list[dict[str, Any]], rows: RowNumbers) -> dict[str, float]:
+        """How sharply the soft targets tell rows of a side apart: see ``neighbor_graph.temperature``."""
+        database = rows[:: -(-len(rows) // _START_ROWS)]
+        return {
+            f"tau_{side}": temperature(
+                tower["inputs"],
+                "l2" if tower["row_scale"] is None else "cosine",
+                database,
+                self.random_state,
+                self.threads,
+            )
+            for side, tower in zip(SIDES, towers, strict=True)
+        }
 
     # What users call afterwards.
 
