@@ -50,16 +50,13 @@ def test_the_lines_say_what_was_reached(rows):
     assert origin.table_of(rows).row_count == 5
 
 
-def test_snapped_codes_are_those_of_the_classes(data):
-    hasher = simskip.PCAHash(8).fit(data.X)
-    snapped = origin.Snapped(hasher, data.X, data.y)
-    outputs = hasher.project(data.unseen)
-    codes = simskip.unpack(snapped.encode(data.unseen))
-    for row, code in zip(outputs[:20], codes, strict=False):
-        best = max(snapped.centres, key=lambda centre: float(row @ centre))
-        np.testing.assert_array_equal(code, best > 0)
-    means = hasher.project(data.X[data.y == 3]).mean(axis=0)
-    np.testing.assert_array_equal(snapped.centres[3] > 0, means > 0)
+def test_unsnapped_codes_are_the_signs_of_the_outputs(data):
+    hasher = simskip.DeepHash(8, "csq", snap=True, epochs=1, hidden=(8,), threads=1)
+    hasher.fit(data.X, data.y, progress=False)
+    unsnapped = origin.Unsnapped(hasher)
+    assert unsnapped.encode(data.unseen) == simskip.pack(hasher.project(data.unseen))
+    assert unsnapped.encode(data.unseen) != hasher.encode(data.unseen)
+    assert (unsnapped.n_bits, unsnapped.dim_) == (8, 16)
 
 
 def test_data_sets_side_by_side_weigh_the_same(data):
@@ -72,7 +69,7 @@ def test_data_sets_side_by_side_weigh_the_same(data):
 
 def test_it_is_saved(data, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    monkeypatch.setattr(origin, "data_sets", lambda with_features, quick: [data])
+    monkeypatch.setattr(origin, "data_named", lambda name, quick: data)
     origin.main(["--quick", "--repeats", "1"])
-    saved = json.loads((tmp_path / "origin.json").read_text())
+    saved = json.loads((tmp_path / "origin-pixels.json").read_text())
     assert [row["data"] for row in saved["rows"]] == ["blobs"] * 5

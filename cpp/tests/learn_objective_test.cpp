@@ -1,54 +1,9 @@
-#include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
-#include <cmath>
-
-#include "objective.hpp"
+// What all objectives have in common, and those that need no labels.
+#include "learn_objective_cases.hpp"
 
 namespace learn = simskip::learn;
 
-namespace {
-
-constexpr std::int64_t rows = 24, bits = 16, classes = 3;
-
-learn::Batch batch_of(bool with_bias) {
-  learn::Batch batch;
-  at::manual_seed(1);
-  batch.inputs = at::randn({rows, 5});
-  batch.inputs = batch.inputs / batch.inputs.norm(2, 1, true);
-  if (with_bias) batch.bias = at::rand({rows});
-  batch.labels = at::arange(rows).remainder(classes);
-  batch.progress = 0.0;
-  return batch;
-}
-
-at::Tensor outputs() {
-  at::manual_seed(2);
-  // Away from the corners, where logarithms bend within a step of the difference, and from 0, where signs change.
-  const at::Tensor u = at::tanh(at::randn({rows, bits})) * 0.85;
-  return u + 0.05 * u.sign();
-}
-
-// The gradient at a few places against central differences of the loss.
-void expect_gradient(learn::Objective& objective, const learn::Batch& batch) {
-  const at::Tensor u = outputs();
-  const at::Tensor gradient = objective.evaluate(u, batch).gradient.clone();
-  ASSERT_TRUE(gradient.abs().max().item<float>() > 0);
-  constexpr float step = 1e-2f;
-  for (std::int64_t k = 0; k < 12; ++k) {
-    const std::int64_t i = 7 * k % rows, j = 5 * k % bits;
-    at::Tensor up = u.clone(), down = u.clone();
-    up[i][j] += step;
-    down[i][j] -= step;
-    const double slope = (objective.evaluate(up, batch).loss - objective.evaluate(down, batch).loss) / (2 * step);
-    const double given = gradient[i][j].item<double>();
-    EXPECT_NEAR(given, slope, 2e-5 + 0.03 * std::abs(slope)) << i << "," << j;
-  }
-}
-
-const learn::ObjectiveContext context{bits, bits, 5, classes, 2e-3, 0};
-
-}  // namespace
+using namespace simskip::learn::cases;
 
 TEST(LearnObjective, NeighborsGradientIsTheSlopeWithoutSigns) {
   // ste_start 0: codes are the outputs themselves, so the loss is smooth and the straight-through gradient exact.
@@ -87,42 +42,132 @@ TEST(LearnObjective, NeighborsOfTheTargetItselfHaveNoDivergence) {
   EXPECT_NEAR(evaluation.gradient.abs().max().item<float>(), 0.0, 1e-4);
 }
 
-TEST(LearnObjective, CsqGradientIsTheSlope) {
-  for (const std::int64_t n_bits : {bits}) {
-    const auto objective = learn::make_objective("csq", {{"quantization", 0.7}}, {n_bits, n_bits, 5, classes, 2e-3, 0});
-    expect_gradient(*objective, batch_of(false));
+TEST(LearnObjective, AutoencoderGradientIsTheSlopeWithoutSigns) {
+  const auto objective = learn::make_objective("autoencoder", {{"ste", 0.0}, {"balance", 2.0}}, context);
+  for (const learn::Parameter& p : objective->parameters())
+    for (std::int64_t k = 0; k < p.size; ++k) p.value[k] = 0.1f * static_cast<float>(k % 7 - 3);
+  expect_gradient(*objective, batch_of());
+}
+
+TEST(LearnObjective, AutoencoderLearnsItsDecoder) {
+  const auto objective = learn::make_objective("autoencoder", {}, context);
+  expect_parameter_gradients(*objective, batch_of());
+}
+
+TEST(LearnObjective, BiHalfGradientIsTheSlopeWithoutHalves) {
+  for (const double centre : {0.0, 1.0}) {
+    const auto objective = learn::make_objective("bihalf", {{"half", 0.0}, {"centre", centre}}, context);
+    expect_gradient(*objective, batch_of());
   }
 }
 
-TEST(LearnObjective, CsqCentresAreFarApart) {
-  // 16 bits: rows of the Hadamard matrix. 24 bits: the chosen ones must still differ in a good part of the bits.
-  for (const std::int64_t n_bits : {16, 24}) {
-    constexpr std::int64_t n_classes = 10;
-    const auto objective =
-        learn::make_objective("csq", {{"quantization", 0.0}}, {n_bits, n_bits, 5, n_classes, 2e-3, 0});
-    learn::Batch batch;
-    batch.labels = at::arange(n_classes);
-    // At u = 0 the gradient is -centre / count: it shows the centres.
-    const at::Tensor centres = -objective->evaluate(at::zeros({n_classes, n_bits}), batch).gradient.sign();
-    const at::Tensor products = at::mm(centres, centres.t());
-    for (std::int64_t a = 0; a < n_classes; ++a)
-      for (std::int64_t b = 0; b < a; ++b) EXPECT_LE(products[a][b].item<double>(), n_bits == 16 ? 0.0 : n_bits / 3.0);
+TEST(LearnObjective, BiHalfMakesHalvesOfEveryBit) {
+  // The only codes that the pull does not move are +-1, half and half: one gradient step of the right length shows
+  // them.
+  const double pull = 1e6;  // drowns the other term
+  const auto objective = learn::make_objective("bihalf", {{"pull", pull}}, context);
+  for (const std::int64_t n : {rows, rows - 1}) {
+    learn::Batch batch = batch_of();
+    batch.inputs = batch.inputs.narrow(0, 0, n).contiguous();
+    const at::Tensor u = at::round(outputs(n) * 4.0) / 4.0;  // with ties
+    const learn::Evaluation evaluation = objective->evaluate(u, batch);
+    const at::Tensor code = (u - evaluation.gradient * (static_cast<double>(u.numel()) / pull)).round();
+    EXPECT_TRUE(code.abs().eq(1).all().item<bool>());
+    EXPECT_TRUE(code.gt(0).sum(0).eq(n / 2).all().item<bool>());
+    for (std::int64_t k = 0; k < bits; ++k) {
+      const at::Tensor ones = u.select(1, k).masked_select(code.select(1, k).gt(0));
+      const at::Tensor rest = u.select(1, k).masked_select(code.select(1, k).lt(0));
+      EXPECT_GE(ones.min().item<float>(), rest.max().item<float>());
+    }
   }
 }
 
-TEST(LearnObjective, DtshGradientIsTheSlope) {
-  const auto objective = learn::make_objective("dtsh", {{"alpha", 1.0}, {"quantization", 0.5}}, context);
-  expect_gradient(*objective, batch_of(false));
-}
+class EveryObjective : public testing::TestWithParam<std::string> {
+ protected:
+  static void expect_finite(const std::string& name, const learn::Batch& batch,
+                            const learn::ObjectiveContext& context) {
+    const auto objective = learn::make_objective(name, {}, context);
+    const at::Tensor u = outputs(batch.inputs.size(0), context.n_bits);
+    for (const at::Tensor& given : {u, at::zeros_like(u), at::ones_like(u)}) {
+      const learn::Evaluation evaluation = objective->evaluate(given, batch);
+      EXPECT_TRUE(std::isfinite(evaluation.loss));
+      EXPECT_EQ(evaluation.gradient.sizes(), given.sizes());
+      EXPECT_TRUE(evaluation.gradient.isfinite().all().item<bool>());
+      for (const learn::Parameter& p : objective->parameters())
+        for (std::int64_t k = 0; k < p.size; ++k) ASSERT_TRUE(std::isfinite(p.gradient[k]));
+    }
+  }
 
-TEST(LearnObjective, DtshIgnoresBatchesOfOneClass) {
-  const auto objective = learn::make_objective("dtsh", {{"quantization", 0.0}}, context);
-  learn::Batch batch = batch_of(false);
+  // softmax has one output per class.
+  static learn::ObjectiveContext context_of(const std::string& name, std::int64_t n_classes = classes) {
+    const std::int64_t width = name == "softmax" ? n_classes : bits;
+    return {width, width, inputs, n_classes, 2e-3, 0};
+  }
+
+  static learn::Batch shortened(learn::Batch batch, std::int64_t n) {
+    for (at::Tensor* tensor : {&batch.inputs, &batch.labels, &batch.targets})
+      if (tensor->defined()) *tensor = tensor->narrow(0, 0, n).contiguous();
+    return batch;
+  }
+};
+
+TEST_P(EveryObjective, SurvivesBatchesOfOneClass) {
+  learn::Batch batch = batch_of();
   batch.labels.zero_();
-  const learn::Evaluation evaluation = objective->evaluate(outputs(), batch);
-  EXPECT_EQ(evaluation.loss, 0.0);
-  EXPECT_EQ(evaluation.gradient.abs().max().item<float>(), 0.0f);
+  expect_finite(GetParam(), batch, context_of(GetParam()));
+  expect_finite(GetParam(), batch, context_of(GetParam(), 1));
 }
+
+TEST_P(EveryObjective, SurvivesOneRowPerClass) {
+  learn::Batch batch = batch_of();
+  batch.labels = at::arange(rows);
+  expect_finite(GetParam(), batch, context_of(GetParam(), rows));
+}
+
+TEST_P(EveryObjective, SurvivesDuplicates) {
+  learn::Batch batch = batch_of();
+  batch.inputs = batch.inputs.narrow(0, 0, 1).repeat({rows, 1});
+  expect_finite(GetParam(), batch, context_of(GetParam()));
+  batch.inputs.zero_();
+  expect_finite(GetParam(), batch, context_of(GetParam()));
+}
+
+TEST_P(EveryObjective, SurvivesTwoRows) {
+  expect_finite(GetParam(), shortened(batch_of(), 2), context_of(GetParam()));
+  expect_finite(GetParam(), shortened(several_classes(), 2), context_of(GetParam()));
+}
+
+TEST_P(EveryObjective, SurvivesSeveralClassesPerRow) {
+  expect_finite(GetParam(), several_classes(), context_of(GetParam()));
+  expect_finite(GetParam(), class_probabilities(), context_of(GetParam()));
+}
+
+TEST_P(EveryObjective, OneClassAsTargetIsTheClassAsLabel) {
+  const std::string name = GetParam();
+  // With targets these ask yes or no for each class: another loss.
+  if (name == "classifier" || name == "greedyhash" || name == "softmax") GTEST_SKIP();
+  const learn::Batch labels = batch_of();
+  learn::Batch targets = labels;
+  targets.targets = at::zeros({rows, classes}).scatter_(1, labels.labels.unsqueeze(1), 1.0);
+  targets.labels.reset();
+  const at::Tensor u = outputs();
+  const double one = learn::make_objective(name, {}, context)->evaluate(u, labels).loss;
+  EXPECT_NEAR(learn::make_objective(name, {}, context)->evaluate(u, targets).loss, one, 1e-6 * std::abs(one) + 1e-7);
+}
+
+TEST_P(EveryObjective, SaysWhatItIs) {
+  const learn::ObjectiveInfo& info = learn::find_objective(GetParam()).info;
+  EXPECT_EQ(info.name, GetParam());
+  EXPECT_FALSE(info.formula.empty() || info.source.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(LearnObjective, EveryObjective, testing::ValuesIn([] {
+                           std::vector<std::string> names;
+                           for (const learn::ObjectiveInfo& info : learn::objectives())
+                             if (info.towers == 1) names.push_back(info.name);
+                           return names;
+                         }()),
+                         [](const auto& info) { return info.param; });
 
 TEST(LearnObjective, UnknownNamesAndOptionsThrow) {
   EXPECT_THROW(learn::make_objective("nearest", {}, context), std::invalid_argument);

@@ -346,3 +346,9 @@ def test_dead_units_are_those_that_do_not_vary():
     z = np.random.default_rng(0).random((50, 2), np.float32)
     assert dead_units(DenseNetwork(layers, None, "relu", "tanh"), z) == [pytest.approx(2 / 3)]
     assert dead_units(DenseNetwork(layers, None, "leaky_relu", "tanh"), z) == [pytest.approx(1 / 3)]
+
+
+def test_a_large_class_is_no_cause_where_it_is_not_together_itself():
+    skewed = facts(majority=0.9)
+    assert [c.name for c in collapse_causes([record(True, largest_bucket=0.95)], skewed)] == ["imbalance"]
+    assert [c.name for c in collapse_causes([record(True, largest_bucket=0.3)], skewed)] == ["unknown"]

@@ -78,6 +78,7 @@ def test_descriptions(description, kind, extremes):
         ({"low": 1, "high": 2, "step": 0}, "step must be"),
         ({"low": 1, "high": 2, "step": 0.5}, "step must be"),
         ({"low": 1, "high": 2, "when": 3}, "when must map"),
+        (len, "a fixed value must be None, a boolean"),
     ],
 )
 def test_bad_descriptions(description, words):
@@ -143,6 +144,11 @@ def test_hidden_may_be_chosen_whole():
     assert {str(space.hasher_parameters(values)["hidden"]) for values in drawn(space)} == {"(8, 4)", "()", "None"}
 
 
+def test_a_tuple_of_widths_is_no_range():
+    space = Space({"hidden": (16, 8), "dropout": [0.1, 0.2]})
+    assert [space.hasher_parameters(values)["hidden"] for values in drawn(space, [0])] == [(16, 8)]
+
+
 def test_options_belong_to_their_objective():
     space = Space({"objective": ["csq", "dtsh", "neighbors"], "temperature": (0.01, 0.1, "log"), "alpha": [1.0, 5.0]})
     assert space.supervised
@@ -182,6 +188,8 @@ def test_default_spaces_are_sound(labels, many_bits, distance):
         resolved(DeepHash(**space.hasher_parameters(values)))
     if labels:
         assert set(space.parameters["objective"].extremes()) == {n for n, r in RECIPES.items() if r.supervised}
+        several = Space(default_space(True, multi_label=True)).parameters["objective"].extremes()
+        assert set(several) == {n for n, r in RECIPES.items() if r.supervised and r.multi_label}
     assert all(name in repr(space) for name in space.tuned)
 
 

@@ -106,6 +106,26 @@ def test_metric_names():
     assert metric_names(list(METRICS), True) == METRICS
 
 
+def test_rows_without_a_class_ask_nothing(data):
+    X, y = data
+    y = np.where(np.arange(len(y)) % 2, y, -1)
+    ground = Ground(X, y, Settings(("map",), k=5))
+    hasher = simskip.PCAHash(12).fit(X)
+    queries, database = ground.choosing.queries, ground.choosing.database
+    own = queries[y[queries] >= 0]
+    expected = simskip.metrics.mean_average_precision(
+        y[own], y[database], query_codes=hasher.encode(X[own]), codes=hasher.encode(X[database])
+    )
+    assert 0 < len(own) < len(queries)
+    assert ground.figures(hasher, "choosing")["map"] == expected
+    assert "map" not in Ground(X, np.full(len(y), -1), Settings(("map",), k=5)).figures(hasher, "choosing")
+
+
+def test_trainings_are_judged_by_what_is_tuned_for():
+    watched = [Settings(metrics).fixed.get("watch") for metrics in (("recall-reranked",), ("map", "bytes"), ("bytes",))]
+    assert watched == ["recall", "map", None]
+
+
 def test_labels_must_be_of_one_kind(data):
     with pytest.raises(ValueError, match="all integers or all strings, got int, str"):
         Ground(data[0], np.array([1, "a"] * 300, object), Settings(("map",)))

@@ -66,7 +66,9 @@ def test_report(study, data):
     ground = Ground(data[0], None, study.settings)
     assert row.chosen == study.best_value
     assert row.reported == float(ground.figures(study.best_hasher(), "reporting")["recall"])
-    default = simskip.DeepHash(n_bits=16, **QUICK, threads=1).fit(data[0][ground.training], progress=False)
+    default = simskip.DeepHash(n_bits=16, **QUICK, threads=1, watch="recall").fit(
+        data[0][ground.training], progress=False
+    )
     assert row.default == float(ground.figures(default, "reporting")["recall"])
     assert row.optimism == pytest.approx(row.chosen - row.reported)
     assert row.optimism_low < row.optimism < row.optimism_high
@@ -121,6 +123,19 @@ def test_labels_choose_supervised_objectives(data):
         assert 0.2 < record.figures["map"] <= 1
         assert ("alpha" in record.values) == (record.values["objective"] == "dtsh")
     assert study.best_params["objective"] in ("csq", "dtsh")
+    several = simskip.tune(X, np.eye(5)[y], space={"objective": "csq", "epochs": 2}, trials=1, **SMALL)
+    assert several.counts() == {"completed": 1}
+    assert several.best_value > 0.2
+
+
+def test_supervised_trainings_can_be_tuned_for_recall(data):
+    X, y = data
+    space = {"objective": ["csq", "neighbors"], "width": 16, "epochs": 2, "steps_per_epoch": 4, "n_init": 2}
+    study = simskip.tune(X, y, space=space, trials=4, sampler="random", metric="recall", **SMALL)
+    assert study.counts() == {"completed": 4}
+    assert study.best_params["watch"] == "recall"
+    for trial in study.optuna.trials:
+        assert sorted(trial.intermediate_values) == [1, 2]
 
 
 def test_pareto_front(data):
@@ -151,6 +166,8 @@ def test_pruning(data):
     assert all(not record.figures for record in stopped)
     whole = simskip.tune(data[0], space=space, trials=8, sampler="random", pruner=None, **SMALL)
     assert whole.counts() == {"completed": 8}
+    halved = simskip.tune(data[0], space=space, trials=12, sampler="random", pruner="halving", **SMALL)
+    assert halved.counts()["pruned"] >= 3
 
 
 def test_a_trial_that_fails_is_recorded(data, monkeypatch):

@@ -12,6 +12,7 @@
 
 #include "class_targets.hpp"
 #include "objective.hpp"
+#include "quantization.hpp"
 
 namespace simskip::learn {
 namespace {
@@ -70,12 +71,10 @@ class Dtsh : public Objective {
       triplets /= static_cast<double>(anchors);
       slope.div_(static_cast<double>(anchors));
     }
-    const auto count = static_cast<double>(u.numel());
-    const at::Tensor gap = u - u.sign();
-    const double quantization = gap.square().mean().item<double>();
     Evaluation result;
     // theta is symmetric in its two rows: the slope acts on both.
-    result.gradient = at::mm(slope, u).addmm_(slope.t(), u).mul_(0.5).add_(gap, quantization_ * 2.0 / count);
+    result.gradient = at::mm(slope, u).addmm_(slope.t(), u).mul_(0.5);
+    const double quantization = add_square_gap(u, quantization_, result.gradient);
     result.loss = triplets + quantization_ * quantization;
     result.parts = {{"triplets", triplets}, {"quantization", quantization}};
     return result;

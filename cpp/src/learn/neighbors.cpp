@@ -9,16 +9,19 @@
 //
 // Sources: the KL between neighbour distributions is that of stochastic neighbour embedding (Hinton & Roweis,
 // 2002) with codes in place of coordinates; the straight-through sign is Bengio et al., 2013.
-#include <cmath>
+#include <ATen/Parallel.h>
 
+#include <cmath>
+#include <vector>
+
+#include "divergence.hpp"
 #include "matrix_product.hpp"
 #include "objective.hpp"
 
 namespace simskip::learn {
 namespace {
 
-// Below the logarithm of the smallest float, so a row is never its own neighbour; finite, so that 0 * it is 0.
-constexpr double never = -1e9;
+constexpr std::int64_t rows_per_task = 32;
 
 class Neighbors : public Objective {
  public:
@@ -36,35 +39,40 @@ class Neighbors : public Objective {
     const double share = ste_anneal_ > 0 ? std::min(1.0, batch.progress / ste_anneal_) : 1.0;
     const double a = ste_start_ + (ste_end_ - ste_start_) * share;
     if (!target_.defined() || target_.size(0) != n) {
-      for (at::Tensor* square : {&target_, &target_log_, &model_, &model_log_, &logits_})
-        *square = at::empty({n, n}, at::kFloat);
+      target_ = at::empty({n, n}, at::kFloat);
+      logits_ = at::empty({n, n}, at::kFloat);
       code_ = at::empty({n, n_bits}, at::kFloat);
       gradient_ = at::empty({n, n_bits}, at::kFloat);
+      rows_.resize(static_cast<std::size_t>(n));
     }
     const at::Tensor bias = batch.bias.defined() ? batch.bias / tau_ : batch.bias;
     multiply(target_, batch.inputs, batch.inputs.t(), bias, 1.0 / tau_);
-    target_.fill_diagonal_(never);
-    at::log_softmax_out(target_log_, target_, 1);
-    at::exp_out(target_, target_log_);
 
     at::sign_out(code_, u);
     if (a < 1.0) code_.mul_(a).add_(u, 1.0 - a);
     const double scale = 2.0 * std::exp(static_cast<double>(log_scale_)) / static_cast<double>(n_bits);
     multiply(logits_, code_, code_.t(), {}, scale);
-    logits_.fill_diagonal_(never);
-    at::log_softmax_out(model_log_, logits_, 1);
-    at::exp_out(model_, model_log_);
+
+    // The logits become their gradient, row by row; sums over rows are taken in one order, whatever the threads.
+    float* target = target_.data_ptr<float>();
+    float* logits = logits_.data_ptr<float>();
+    at::parallel_for(0, n, rows_per_task, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        rows_[static_cast<std::size_t>(i)] =
+            diverge(target + i * n, logits + i * n, n, i, 1.0f / static_cast<float>(n));
+    });
+    double divergence = 0.0, slope = 0.0;
+    for (const Divergence& row : rows_) {
+      divergence += row.value;
+      slope += row.slope;
+    }
+    divergence /= static_cast<double>(n);
+    log_scale_gradient_ = static_cast<float>(slope);
+    code_.mul_(scale);
+    multiply(gradient_, logits_, code_);
+    multiply_add(gradient_, logits_.t(), code_);
 
     Evaluation result;
-    // dL/dlogits = (model - target) / n; the buffer of the model's probabilities becomes the gradient.
-    target_log_.sub_(model_log_).mul_(target_);
-    const double divergence = target_log_.sum().item<double>() / static_cast<double>(n);
-    model_.sub_(target_).div_(static_cast<double>(n));
-    log_scale_gradient_ = at::dot(model_.view(-1), logits_.view(-1)).item<float>();
-    code_.mul_(scale);
-    multiply(gradient_, model_, code_);
-    multiply_add(gradient_, model_.t(), code_);
-
     const at::Tensor mean = u.mean(0);
     const double balance = mean.square().mean().item<double>();
     gradient_.add_(mean, balance_ * 2.0 / static_cast<double>(n * n_bits));
@@ -80,8 +88,9 @@ class Neighbors : public Objective {
   double tau_, balance_, ste_start_, ste_end_, ste_anneal_, scale_rate_;
   float log_scale_;
   float log_scale_gradient_ = 0.0f;
-  at::Tensor target_, target_log_, model_, model_log_, logits_;  // (n, n)
-  at::Tensor code_, gradient_;                                   // (n, n_bits)
+  at::Tensor target_, logits_;  // (n, n)
+  at::Tensor code_, gradient_;  // (n, n_bits)
+  std::vector<Divergence> rows_;
 };
 
 }  // namespace

@@ -126,9 +126,13 @@ const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint
   at::Tensor x = z;
   if (centre_.defined() || gain_.defined() || drop_input) {
     shape(input_, z.sizes());
-    input_.copy_(z);
-    if (centre_.defined()) input_.sub_(centre_);
-    if (gain_.defined()) input_.mul_(gain_);
+    if (gain_.defined() && !centre_.defined()) {
+      at::mul_out(input_, z, gain_);
+    } else {
+      input_.copy_(z);
+      if (centre_.defined()) input_.sub_(centre_);
+      if (gain_.defined()) input_.mul_(gain_);
+    }
     if (drop_input) drop(input_, input_mask_, settings_.input_dropout, 0, step);
     x = input_;
   }

@@ -51,6 +51,7 @@ struct ObjectiveContext {
   std::int64_t n_classes = 0;
   double learning_rate = 0.0;  // of the network
   std::uint64_t seed = 0;
+  bool tanh_output = true;  // u is tanh of the network's last layer
 };
 
 // One entry per objective: what it is, and how it is made. `options` holds every option.
@@ -59,10 +60,20 @@ struct ObjectiveEntry {
   std::unique_ptr<Objective> (*make)(const Options& options, const ObjectiveContext& context);
 };
 
-const ObjectiveEntry& neighbors_objective();
+const ObjectiveEntry& autoencoder_objective();
+const ObjectiveEntry& bihalf_objective();
+const ObjectiveEntry& classifier_objective();
 const ObjectiveEntry& csq_objective();
+const ObjectiveEntry& deepranking_objective();
+const ObjectiveEntry& distilled_objective();
+const ObjectiveEntry& dpsh_objective();
 const ObjectiveEntry& dtsh_objective();
+const ObjectiveEntry& greedyhash_objective();
+const ObjectiveEntry& hashnet_objective();
+const ObjectiveEntry& neighbors_objective();
+const ObjectiveEntry& orthohash_objective();
 const ObjectiveEntry& pairs_objective();
+const ObjectiveEntry& softmax_objective();
 
 // By name. Throws std::invalid_argument for an unknown name.
 const ObjectiveEntry& find_objective(const std::string& name);

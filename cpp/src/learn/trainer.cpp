@@ -159,11 +159,11 @@ class Training {
     widths.push_back(settings_.network.n_bits);
     std::vector<std::unique_ptr<Objective>> objectives;
     for (const std::int64_t width : widths)
-      objectives.push_back(hooks_.custom_loss
-                               ? make_custom_objective(hooks_.custom_loss)
-                               : make_objective(settings_.objective, settings_.objective_options,
-                                                {width, settings_.network.n_bits, data_.towers.front().d,
-                                                 data_.n_classes, settings_.learning_rate, settings_.seed}));
+      objectives.push_back(hooks_.custom_loss ? make_custom_objective(hooks_.custom_loss)
+                                              : make_objective(settings_.objective, settings_.objective_options,
+                                                               {width, settings_.network.n_bits, data_.towers.front().d,
+                                                                data_.n_classes, settings_.learning_rate,
+                                                                settings_.seed, settings_.network.output == "tanh"}));
     return {std::move(widths), std::move(objectives)};
   }
 

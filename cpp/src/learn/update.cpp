@@ -1,8 +1,8 @@
 #include "update.hpp"
 
-#include <ATen/Version.h>
-
 #include <cmath>
+
+#include "instruction_sets.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,9 +27,8 @@ class NoDenormals {
   NoDenormals& operator=(const NoDenormals&) = delete;
 };
 
-// Inlined into a function per instruction set: the loop is then compiled for that set.
-[[gnu::always_inline]] inline void adam(const AdamUpdate& u, float* __restrict value, const float* __restrict gradient,
-                                        float* __restrict first, float* __restrict second, std::int64_t n) {
+SIMSKIP_LOOP void adam(const AdamUpdate& u, float* __restrict value, const float* __restrict gradient,
+                       float* __restrict first, float* __restrict second, std::int64_t n) {
   // Copies, which the compiler knows no store can change.
   const float size = u.size, inverse = u.inverse, decay = u.decay, shrink = u.shrink;
   const float beta1 = u.beta1, beta2 = u.beta2, epsilon = u.epsilon;
@@ -41,49 +40,25 @@ class NoDenormals {
   }
 }
 
-using Adam = void (*)(const AdamUpdate&, float*, const float*, float*, float*, std::int64_t);
-
 void adam_baseline(const AdamUpdate& u, float* value, const float* gradient, float* first, float* second,
                    std::int64_t n) {
   adam(u, value, gradient, first, second, n);
 }
 
-#if defined(__x86_64__)
-
-#if defined(__clang__)
-#define SIMSKIP_WIDE [[gnu::target("avx512f,avx512dq,avx512vl,fma")]] [[clang::min_vector_width(512)]]
-#else
-#define SIMSKIP_WIDE [[gnu::target("avx512f,avx512dq,avx512vl,fma,prefer-vector-width=512")]]
-#endif
-
-[[gnu::target("avx2,fma")]] void adam_avx2(const AdamUpdate& u, float* value, const float* gradient, float* first,
-                                           float* second, std::int64_t n) {
+SIMSKIP_AVX2 void adam_avx2(const AdamUpdate& u, float* value, const float* gradient, float* first, float* second,
+                            std::int64_t n) {
   adam(u, value, gradient, first, second, n);
 }
 
-SIMSKIP_WIDE void adam_avx512(const AdamUpdate& u, float* value, const float* gradient, float* first, float* second,
-                              std::int64_t n) {
+SIMSKIP_AVX512 void adam_avx512(const AdamUpdate& u, float* value, const float* gradient, float* first, float* second,
+                                std::int64_t n) {
   adam(u, value, gradient, first, second, n);
-}
-
-#undef SIMSKIP_WIDE
-
-#endif
-
-// torch asked the processor and the system; its names hold more than is used here (AVX512: F, VL, BW, DQ and FMA).
-Adam chosen_adam() {
-#if defined(__x86_64__)
-  const std::string capability = at::get_cpu_capability();
-  if (capability == "AVX512") return adam_avx512;
-  if (capability == "AVX2") return adam_avx2;
-#endif
-  return adam_baseline;
 }
 
 }  // namespace
 
 void AdamUpdate::operator()(float* value, const float* gradient, float* first, float* second, std::int64_t n) const {
-  static const Adam chosen = chosen_adam();
+  static const auto chosen = best_of(adam_baseline, adam_avx2, adam_avx512);
   const NoDenormals no_denormals;
   chosen(*this, value, gradient, first, second, n);
 }

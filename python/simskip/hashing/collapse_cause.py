@@ -301,6 +301,8 @@ def _stuck(records: Sequence[Mapping[str, Any]], facts: TrainingFacts) -> Cause 
 def _imbalance(records: Sequence[Mapping[str, Any]], facts: TrainingFacts) -> Cause | None:
     if facts.n_classes is None or facts.n_classes < 2 or facts.majority < _MAJORITY:
         return None
+    if records[-1]["largest_bucket"] < _MAJORITY * facts.majority:  # that class is not together itself
+        return None
     return Cause(
         "imbalance",
         f"{facts.majority:.0%} of the rows are of one class, and the others have fallen to its code",

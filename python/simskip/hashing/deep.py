@@ -358,6 +358,7 @@ class DeepHash(Hasher):
             self.validation_fraction,
             self.random_state,
             self.threads,
+            progress,
         )
         settings = training.settings_for(
             CUSTOM if callable(self.objective) else self.objective,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,12 @@ _PERPLEXITY = 30.0
 _PERPLEXITY_NEIGHBORS = 500
 _PERPLEXITY_ANCHORS = 500
 
-_memory: ContextVar[dict[str, tuple[RowNumbers, FloatMatrix]] | None] = ContextVar("neighbors", default=None)
+_memory: ContextVar[dict[str, tuple[npt.NDArray[Any], ...]] | None] = ContextVar("neighbors", default=None)
 
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """Inside, ``nearest`` computes the answer to the same question once: trainings on the same rows ask it each time.
+    """Inside, ``nearest`` and ``neighbor_graph`` answer the same question once: trainings on the same rows repeat it.
 
     Questions are compared by fingerprints of the arrays, which takes one pass over them. Answers, 8 bytes per
     neighbour, are kept until the end of the block.
@@ -46,6 +47,19 @@ def remembered() -> Iterator[None]:
         yield
     finally:
         _memory.reset(token)
+
+
+def _recalled(
+    arrays: tuple[npt.NDArray[Any], ...], words: str, search: Callable[[], tuple[npt.NDArray[Any], ...]]
+) -> tuple[npt.NDArray[Any], ...]:
+    """What ``search`` finds; inside ``remembered``, what it found for these arrays and words before."""
+    memory = _memory.get()
+    if memory is None:
+        return search()
+    question = fingerprint(*map(array_fingerprint, arrays), words)
+    if question not in memory:
+        memory[question] = search()
+    return tuple(array.copy() for array in memory[question])
 
 
 def half_squares(X: FloatMatrix) -> FloatMatrix:
@@ -84,14 +98,12 @@ def nearest(
     distances : (q, k) float32 array
         As ``VectorIndex`` defines them.
     """
-    memory = _memory.get()
-    if memory is None:
-        return _searched(X, metric, queries, database, k, exclude_self, threads)
-    question = fingerprint(*map(array_fingerprint, (X, queries, database)), f"{metric} {k} {exclude_self}")
-    if question not in memory:  # the number of threads changes nothing
-        memory[question] = _searched(X, metric, queries, database, k, exclude_self, threads)
-    neighbors, distances = memory[question]
-    return neighbors.copy(), distances.copy()
+    neighbors, distances = _recalled(
+        (X, queries, database),
+        f"nearest {metric} {k} {exclude_self}",  # the number of threads changes nothing
+        lambda: _searched(X, metric, queries, database, k, exclude_self, threads),
+    )
+    return neighbors, distances
 
 
 def _searched(
@@ -156,7 +168,12 @@ def neighbor_graph(
     rng = np.random.default_rng(seed)
     database = np.sort(rng.permutation(trained)[:_SAMPLE_ROWS])
     anchors = np.sort(rng.permutation(database)[:_SAMPLE_ANCHORS])
-    return anchors, _two_stage(inputs, shown_metric, anchors, database, seed, threads)
+    (neighbors,) = _recalled(
+        (inputs, anchors, database),
+        f"two stages {shown_metric} {seed}",
+        lambda: (_two_stage(inputs, shown_metric, anchors, database, seed, threads),),
+    )
+    return anchors, neighbors
 
 
 def _two_stage(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import cpu
+from .distillation import soft_targets
 from .held_out import HeldOutMap, HeldOutRecall
 from .linear import PCAHash
 from .neighbor_graph import half_squares, neighbor_graph, temperature
@@ -49,6 +51,8 @@ class Problem:
     validation_fraction : float
     seed : int
     threads : int or None
+    progress : bool
+        Show a progress bar where preparing takes long.
     """
 
     X: FloatMatrix
@@ -63,6 +67,7 @@ class Problem:
     validation_fraction: float
     seed: int
     threads: int | None
+    progress: bool = False
 
     @property
     def classes(self) -> npt.NDArray[Any] | None:
@@ -133,6 +138,9 @@ def prepare(problem: Problem, preparation: Preparation | None = None) -> Trainin
     arrays: dict[str, Any] = {"evaluation_rows": number(evaluated)}
     if problem.recipe.supervised:
         arrays.update(_classes(problem, used))
+        if problem.recipe.distilled:
+            arrays["targets"] = _soft_targets(problem, preparation, rows)
+            arrays.pop("labels", None)
     elif problem.recipe.graph:
         arrays.update(_neighbors(problem, rows, trained, inputs, row_scale))
     return TrainingData(preparation, tower, trained, arrays, judge, evaluated[-_HEALTH_ROWS:])
@@ -225,6 +233,26 @@ def _classes(problem: Problem, used: RowNumbers | None) -> dict[str, Any]:
         if values is not None:
             arrays[name] = np.ascontiguousarray(values if used is None else values[used])
     return arrays
+
+
+def _soft_targets(problem: Problem, preparation: Preparation, rows: RowNumbers) -> FloatMatrix:
+    """(n, n_classes), of training rows; such preparations do not copy, so rows keep their numbers."""
+    truth = np.eye(problem.n_classes, dtype=np.float32)[problem.labels[rows]] if problem.labels is not None else None
+    if problem.targets is not None:
+        truth = problem.targets[rows]
+    assert truth is not None
+    targets = np.zeros((len(problem.X), problem.n_classes), np.float32)
+    targets[rows] = soft_targets(
+        problem.X,
+        preparation,
+        rows,
+        truth,
+        labels=problem.labels if problem.targets is None else None,
+        seed=problem.seed,
+        threads=problem.threads or cpu.threads(),
+        progress=problem.progress,
+    )
+    return targets
 
 
 def _neighbors(

@@ -155,7 +155,7 @@ class CollapseWatch:
 
     def begin(self) -> None:
         """A training begins anew: its epochs are counted from 1; what was told is not told again."""
-        self._records, self._in_a_row = [], 0
+        self._records, self._in_a_row, self.causes = [], 0, []
 
     def update(self, record: Mapping[str, Any]) -> str | None:
         """Take an epoch's record: ``epoch_health``'s figures and ``loss``.

@@ -224,6 +224,19 @@ def importances_of(
     Pruned and failed trials have no result and take no part: with pruning or a sampler that seeks good values, the
     importances are those near good values. For importances over the whole space, tune with ``sampler="random",
     pruner=None``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from simskip.tuning import importances_of
+    >>> from simskip.tuning.parameter import parsed
+    >>> space = {"width": parsed("width", [128, 256]), "rate": parsed("rate", (1e-4, 1e-2, "log"))}
+    >>> rng = np.random.default_rng(0)
+    >>> trials = [{"width": int(rng.choice([128, 256])), "rate": 10 ** rng.uniform(-4, -2)} for _ in range(30)]
+    >>> recalls = [0.4 + 0.01 * np.log10(trial["rate"]) for trial in trials]
+    >>> found = importances_of(trials, recalls, space, method="ped-anova")
+    >>> found.rows[0].name, found.beyond_chance, found.unresolved
+    ('rate', ['rate'], [])
     """
     choice(method, "method", METHODS)
     n_bootstrap = positive_int(n_bootstrap, "n_bootstrap", minimum=20)

@@ -131,7 +131,19 @@ def parsed(name: str, description: Any) -> Parameter:
         )
     if isinstance(description, list):
         return _choices(name, description)
-    return Parameter(name, "fixed", value=description)
+    return _fixed(name, description)
+
+
+def _fixed(name: str, value: Any) -> Parameter:
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    try:
+        json.dumps(value)
+    except TypeError:  # it is stored with the study, and told to other processes
+        raise ValueError(
+            f"space[{name!r}]: a fixed value must be None, a boolean, a number, a string or a list, got {value!r}"
+        ) from None
+    return Parameter(name, "fixed", value=value)
 
 
 def _of_mapping(name: str, description: Mapping[str, Any]) -> Parameter:
@@ -142,7 +154,7 @@ def _of_mapping(name: str, description: Mapping[str, Any]) -> Parameter:
             f" {', '.join(map(str, description)) or 'an empty one'}"
         )
     if keys == {"value"}:
-        parameter = Parameter(name, "fixed", value=description["value"])
+        parameter = _fixed(name, description["value"])
     elif keys == {"choices"}:
         parameter = _choices(name, description["choices"])
     else:

@@ -23,6 +23,7 @@ _OF_THE_STUDY = {
 }
 _ALIASES = {"temperature": "tau"}
 _SHAPE = ("width", "depth")
+_SEQUENCES = ("hidden", "prefixes")
 
 
 class Space:
@@ -69,6 +70,8 @@ class Space:
             actual = _ALIASES.get(name, name)
             if actual in given and actual != name:
                 raise ValueError(f"space must name {actual!r} once, got {name!r} too, which is the same")
+            if name in _SEQUENCES and isinstance(description, tuple):
+                description = {"value": list(description)}  # not a range
             described[actual] = description
         parameters = {name: parsed(name, description) for name, description in described.items()}
         self._options = _objective_options()
@@ -181,7 +184,7 @@ class Space:
         arguments = {"hidden": [value]} if name == "width" else {name: value}
         try:
             bit_count(arguments.get("n_bits", 1))
-            resolved(DeepHash(**arguments))
+            resolved(DeepHash(**arguments), labelled=True)
         except ValueError as error:
             raise ValueError(f"space[{name!r}]: {error}") from None
 
@@ -225,13 +228,17 @@ def _in_order(
     return ordered
 
 
-def default_space(labels: bool, *, many_bits: bool = False, distance: str = "cosine") -> dict[str, Any]:
+def default_space(
+    labels: bool, *, multi_label: bool = False, many_bits: bool = False, distance: str = "cosine"
+) -> dict[str, Any]:
     """What is searched if nobody says what.
 
     Parameters
     ----------
     labels : bool
         Whether there are labels: then the supervised objectives compete.
+    multi_label : bool
+        Whether rows may have several classes: then only objectives that can learn from them.
     many_bits : bool
         Vary the number of bits too, which makes sense where bytes are weighed against quality.
     distance : {"cosine", "l2", "dot"}
@@ -254,7 +261,9 @@ def default_space(labels: bool, *, many_bits: bool = False, distance: str = "cos
     if many_bits:
         space["n_bits"] = [32, 64, 128, 256]
     if labels:
-        space["objective"] = [name for name, recipe in RECIPES.items() if recipe.supervised]
+        space["objective"] = [
+            name for name, r in RECIPES.items() if r.supervised and (r.multi_label or not multi_label)
+        ]
         space["batch_size"] = [64, 128, 256]
     else:
         space["batch_size"] = [231, 462, 924]

@@ -176,8 +176,7 @@ class Study:
 
     def parameters(self, number: int) -> dict[str, Any]:
         """A completed trial's parameters, for ``DeepHash(**...)``."""
-        own = self.space.hasher_parameters(self._record(number).values)
-        return {**own, "metric": self.settings.distance, "random_state": self.settings.random_state}
+        return {**self.settings.fixed, **self.space.hasher_parameters(self._record(number).values)}
 
     def _completed(self) -> list[TrialRecord]:
         done = [record for record in self.trials if record.state == "completed"]
@@ -283,13 +282,8 @@ class Study:
         ground, record = self._with_data(), self._record(number)
         parameters = self.parameters(record.number)
         hasher = self._fitted(parameters)
-        default = self._fitted(
-            {
-                **self.space.hasher_parameters(self.space.without(record.values)),
-                "metric": self.settings.distance,
-                "random_state": self.settings.random_state,
-            }
-        )
+        plainest = self.space.hasher_parameters(self.space.without(record.values))
+        default = self._fitted({**self.settings.fixed, **plainest})
         chosen = ground.figures(hasher, "choosing", self._threads)
         reported = ground.figures(hasher, "reporting", self._threads)
         plain = ground.figures(default, "reporting", self._threads)

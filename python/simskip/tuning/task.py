@@ -15,6 +15,7 @@ from ..cache import array_fingerprint, fingerprint
 from ..evaluation.metrics import mean_average_precision, recall_at_k
 from ..evaluation.scores import Score
 from ..hashing.preparation import METRICS as DISTANCES
+from ..hashing.supervision import NO_CLASS, checked_labels
 from ..validation import FloatMatrix, choice, fraction, positive_int
 
 __all__ = ["DATABASES", "METRICS", "MINIMISED", "QUALITIES", "Ground", "Rows", "Settings", "metric_names"]
@@ -65,6 +66,14 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """The inverse of ``as_dict``."""
         return cls(**{**values, "metrics": tuple(values["metrics"])})
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Parameters of ``DeepHash`` that are alike in all trials: the metric, the seed, and which held-out figure
+        decides the epoch that is kept (of the kind that is tuned for)."""
+        qualities = [name for name in self.metrics if name in QUALITIES]
+        watch = {} if not qualities else {"watch": "map" if qualities[0] == "map" else "recall"}
+        return {"metric": self.distance, "random_state": self.random_state, **watch}
 
     def directions(self) -> list[Any]:
         """Optuna's word for each metric."""
@@ -216,7 +225,7 @@ class Ground:
         -------
         dict of str to Score
             ``recall``, ``recall-asymmetric``, ``recall-reranked`` where a rerank is a shortcut, and ``map`` (ties
-            count with their expected value) where there are labels.
+            count with their expected value; queries that have a class) where there are labels.
         """
         from ..index import SimilarityIndex
 
@@ -231,18 +240,27 @@ class Ground:
         found = {"recall": recall(scoring="codes"), "recall-asymmetric": recall(scoring="asymmetric")}
         if s.k * s.rerank < len(database):
             found["recall-reranked"] = recall(scoring="codes", rerank=s.rerank)
-        if self.y is not None:
+        if self.y is not None and (asking := self._labelled(rows.queries)).any():
             found["map"] = mean_average_precision(
-                self.y[rows.queries], self.y[rows.database], query_codes=hasher.encode(queries), codes=index.codes
+                self.y[rows.queries[asking]],
+                self.y[rows.database],
+                query_codes=hasher.encode(queries[asking]),
+                codes=index.codes,
             )
         return found
 
+    def _labelled(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
+        """Which of these rows have a class: those without one are no queries, and relevant to none."""
+        assert self.y is not None
+        if self.y.ndim == 2:
+            return np.asarray(self.y[rows].any(axis=1))
+        if self.y.dtype.kind == "i":
+            return np.asarray(self.y[rows] != NO_CLASS)
+        return np.ones(len(rows), bool)
+
 
 def _labels(y: npt.ArrayLike, n: int) -> npt.NDArray[Any]:
-    array = np.asarray(y)
-    if array.ndim == 2 and len(array) == n and array.dtype.kind in "biuf":
-        return array
-    array = validation.labels(array, "y", n)
+    array = checked_labels(y, n)
     if array.dtype.kind == "O":  # they travel to other processes and into a fingerprint
         kinds = {type(label) for label in array.tolist()}
         if kinds != {str}:

@@ -85,10 +85,7 @@ def fitted(
 
     That its codes have collapsed is no warning here: it is recorded with the trial.
     """
-    settings = ground.settings
-    hasher = DeepHash(
-        **{**parameters, "metric": settings.distance, "random_state": settings.random_state, "threads": threads}
-    )
+    hasher = DeepHash(**{**ground.settings.fixed, **parameters, "threads": threads})
     chosen = ground.training if rows is None else rows
     labels = None if ground.y is None else ground.y[chosen]
     with warnings.catch_warnings():
@@ -113,7 +110,8 @@ def run_trial(study: Any, ground: Ground, space: Space, plan: Plan, index: int) 
     try:
         trial.set_user_attr("process", _signature())
         parameters = space.hasher_parameters(space.suggest(trial))
-        watcher = _Watcher(trial, settings, plan, resolved(DeepHash(**parameters)).epochs)
+        epochs = resolved(DeepHash(**parameters), labelled=ground.y is not None).epochs
+        watcher = _Watcher(trial, settings, plan, epochs)
         start = time.process_time()
         hasher = fitted(ground, parameters, plan.threads, callbacks=(watcher,))
         seconds = time.process_time() - start
@@ -136,7 +134,7 @@ def run_trial(study: Any, ground: Ground, space: Space, plan: Plan, index: int) 
 
 
 def _finite(figures: Mapping[str, float], name: str) -> float:
-    if not np.isfinite(figures[name]):
+    if not np.isfinite(figures.get(name, np.nan)):
         raise ValueError(f"{name} is undefined: no query of the choosing rows has a relevant row to find")
     return figures[name]
 
@@ -153,23 +151,26 @@ class _Watcher:
     """Passes each epoch's held-out figure on, and stops a training that is not worth its time.
 
     Only one quality can be pruned by, and only figures of its kind are passed on: a recall during the training says
-    nothing about the mean average precision of another trial. After the last epoch there is nothing left to save.
+    nothing about the mean average precision of another trial. After the last epoch there is nothing left to save, and
+    of several trainings (``n_init``) the first one decides.
     """
 
     def __init__(self, trial: Any, settings: Settings, plan: Plan, epochs: int) -> None:
         self.pruned = False
-        self._epochs = epochs
+        self._epochs, self._seen = epochs, 0
         self._trial = trial
         self._name = None
         if plan.pruner is not None and len(settings.metrics) == 1 and settings.metrics[0] not in MINIMISED:
             self._name = "map" if settings.metrics[0] == "map" else "recall@25"
 
     def __call__(self, record: Mapping[str, Any]) -> bool:
-        if self._name is None or not np.isfinite(record.get(self._name, np.nan)):
-            return False
-        self._trial.report(float(record[self._name]), int(record["epoch"]))
+        epoch = int(record["epoch"])
+        if self._name is None or epoch <= self._seen or not np.isfinite(record.get(self._name, np.nan)):
+            return self.pruned
+        self._seen = epoch
+        self._trial.report(float(record[self._name]), epoch)
         # A bool of Python's: the trainer stops at True itself, and Optuna's may be NumPy's.
-        self.pruned = self.pruned or (record["epoch"] < self._epochs and bool(self._trial.should_prune()))
+        self.pruned = self.pruned or (epoch < self._epochs and bool(self._trial.should_prune()))
         return self.pruned
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import cpu
@@ -62,8 +63,8 @@ def tune(
     ----------
     X : (n, d) array
         Finite numbers; used as float32.
-    y : (n,) array of int or str, or (n, classes) array of 0 and 1, optional
-        Labels: then supervised objectives compete, for the mean average precision.
+    y : (n,) array of int or str, or (n, n_classes) array, optional
+        Labels as ``DeepHash.fit`` takes them: then supervised objectives compete, for the mean average precision.
     space : mapping, optional
         What is searched, see ``simskip.tuning.Space``: names to ``(low, high)``, ``(low, high, "log")``, a list of
         choices, or a fixed value. Default: a space that suits the data, ``simskip.tuning.default_space``.
@@ -141,7 +142,7 @@ def tune(
     >>> study.counts()
     {'completed': 3}
     >>> sorted(study.best_params)
-    ['epochs', 'hidden', 'learning_rate', 'metric', 'n_bits', 'objective', 'random_state', 'steps_per_epoch']
+    ['epochs', 'hidden', 'learning_rate', 'metric', 'n_bits', 'objective', 'random_state', 'steps_per_epoch', 'watch']
     """
     settings = Settings(
         metric_names(metric, y is not None),
@@ -164,7 +165,12 @@ def tune(
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a string that is not empty, got {name!r}")
     if space is None:
-        space = default_space(y is not None, many_bits="bytes" in settings.metrics, distance=distance)
+        space = default_space(
+            y is not None,
+            multi_label=y is not None and np.ndim(y) == 2,
+            many_bits="bytes" in settings.metrics,
+            distance=distance,
+        )
     searched = Space(space, n_bits)
     if searched.supervised and y is None:
         raise ValueError("y must hold labels: the space has objectives that learn from them")
@@ -318,7 +324,7 @@ def _in_passing(
         interrupted = _run(shared, url, ground, space, plan, trials, jobs, timeout, progress)
         study = optuna.create_study(study_name=name, directions=ground.settings.directions())
         study.set_user_attr(ATTRIBUTE, shared.user_attrs[ATTRIBUTE])
-        study.add_trials(shared.get_trials(deepcopy=False))
+        study.add_trials(trial for trial in shared.get_trials(deepcopy=False) if trial.state.is_finished())
     return _result(study, space, ground, None, plan, interrupted)
 
 
