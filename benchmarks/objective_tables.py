@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .features import DATA
 from .zoo import BASELINES, RERANK, K
 
 __all__ = ["BEGIN", "END", "document", "replaced", "short"]
@@ -66,7 +67,7 @@ NEIGHBORS: list[Column] = [
     METHOD,
     (f"Recall@{K}", _spread("recall")),
     ("", lambda row: row["recall_letters"]),
-    ("best of random, PCA, ITQ", _over),
+    ("over the best of random, PCA, ITQ", _over),
     ("asymmetric", _mean("recall_asymmetric")),
     (f"+ rerank x{RERANK}", _mean("recall_rerank")),
     ("bit entropy", _mean("bit_entropy")),
@@ -115,7 +116,8 @@ def document(result: dict[str, Any]) -> str:
 
 def _sections(result: dict[str, Any], labels: list[Column]) -> str:
     parts = []
-    for section in result["sections"]:
+    order = [*DATA, *(section["data"] for section in result["sections"])]
+    for section in sorted(result["sections"], key=lambda each: (order.index(each["data"]), each["task"])):
         supervised = section["task"] == "labels"
         rows = sorted(section["rows"], key=lambda row: (row["n_bits"], -row["map" if supervised else "recall"]))
         parts += [_heading(section), table(labels if supervised else NEIGHBORS, rows)]

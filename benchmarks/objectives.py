@@ -20,6 +20,8 @@ objectives.json, .md and .svg; new trainings join those of earlier runs there (-
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -69,22 +71,21 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
-    """Train, measure, print; saves after each comparison. Trainings of earlier runs stay unless they are repeated."""
-    result = saved(plan.name) or {"sections": [], "controls": [], "targets": []}
+    """Train, measure, print; saves after each seed. Trainings of earlier runs stay unless they are repeated."""
     simskip.set_threads(1)
     with threadpool_limits(1):
         for name in plan.data:
             data = DATA[name](plan.quick)
             console.print(str(data))
             for task, trainings in zip(TASKS, (with_labels, neighbors), strict=True):
-                found = list(trainings(plan, data, console)) if task in plan.tasks else []
-                if found:
-                    section = joined(about(plan, data, task), found, result["sections"])
-                    keep(result, "sections", [section], ("data", "task"), plan.name)
+                found = trainings(plan, data, console) if task in plan.tasks else ()
+                for _, same_seed in itertools.groupby(found, lambda row: (row["n_bits"], row["seed"])):
+                    section = joined(about(plan, data, task), list(same_seed), saved(plan.name)["sections"])
+                    keep("sections", [section], ("data", "task"), plan.name)
             if plan.controls:
                 controls = control_rows(data, (data.label_bits or data.neighbor_bits)[0], plan.budget)
-                keep(result, "controls", controls, ("data",), plan.name)
-    return result
+                keep("controls", controls, ("data",), plan.name)
+    return saved(plan.name)
 
 
 def about(plan: Plan, data: Features, task: str) -> Row:
@@ -97,8 +98,14 @@ def about(plan: Plan, data: Features, task: str) -> Row:
         "n_items": len(data.database),
         "n_queries": len(data.queries),
         "budget": plan.budget,
-        "processor": environment()["processor"],
+        "processor": _stamp()["processor"],
     }
+
+
+@functools.cache
+def _stamp() -> Row:
+    """As it was when the run began."""
+    return environment()
 
 
 def joined(head: Row, found: list[Row], sections: list[Row]) -> Row:
@@ -145,7 +152,7 @@ def neighbors(plan: Plan, data: Features, console: Console) -> Iterator[Row]:
 def training_of(method: str, bits: int, seed: int, row: Row, values: Values) -> Row:
     """What is kept of a training: its figures, and for each query those that are compared."""
     kept = {name: np.round(each, 6).tolist() for name, each in values.items() if name in COMPARED}
-    return {"method": method, "n_bits": bits, "seed": seed, "commit": environment()["commit"], **row, "values": kept}
+    return {"method": method, "n_bits": bits, "seed": seed, "commit": _stamp()["commit"], **row, "values": kept}
 
 
 def told(method: str, bits: int, seed: int, row: Row, figure: str) -> str:
@@ -204,8 +211,9 @@ def deviation(rows: list[Row], figure: str) -> float | None:
     return float(np.std([row[figure] for row in rows], ddof=1)) if len(rows) > 1 else None
 
 
-def keep(result: dict[str, Any], part: str, new: list[Row], keys: tuple[str, ...], name: str) -> None:
+def keep(part: str, new: list[Row], keys: tuple[str, ...], name: str) -> None:
     """Let new entries take the place of old ones with the same keys; write results, tables and the picture."""
+    result = saved(name)  # as it is now: another run may have added to it
     places = {tuple(entry[key] for key in keys) for entry in new}
     result[part] = [old for old in result[part] if tuple(old[key] for key in keys) not in places] + new
     result["targets"] = judge([row for section in result["sections"] for row in section["rows"]])
@@ -214,11 +222,11 @@ def keep(result: dict[str, Any], part: str, new: list[Row], keys: tuple[str, ...
     plots.plot_objectives(result["sections"], path.with_suffix(".svg"))
 
 
-def saved(name: str) -> dict[str, Any] | None:
-    """What earlier runs left, or None."""
+def saved(name: str) -> dict[str, Any]:
+    """What earlier runs left; empty if there is nothing."""
     path = results.FOLDER / f"{name}.json"
     if not path.exists():
-        return None
+        return {"sections": [], "controls": [], "targets": []}
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return result
 
@@ -244,7 +252,7 @@ def main() -> None:
     console = Console(width=None if Console().is_terminal else 200)
     if options.saved:
         result = saved(options.name)
-        if result is None:
+        if not result["sections"]:
             parser.error(f"--saved: there is no {options.name}.json in benchmarks/results")
     else:
         seeds = options.seeds or (3 if options.quick else 5)

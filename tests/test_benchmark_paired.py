@@ -50,6 +50,14 @@ def test_seeds_that_agree_by_luck_are_not_believed():
     assert together <= 2
 
 
+def test_a_method_of_luck_does_not_hide_the_others():
+    rng = np.random.default_rng(5)
+    values = {f"m{i}": tables(rng, 3, 500, of_seed=0.01, mean=i) for i in range(3)}
+    found = compare({**values, "luck": tables(rng, 3, 500, of_seed=3, mean=-5)})
+    resolved = {(pair.a, pair.b) for pair in found.pairs if pair.resolved(0.05)}
+    assert {("m2", "m1"), ("m1", "m0"), ("m2", "m0")} <= resolved
+
+
 @pytest.mark.parametrize("of_seed", [0, 0.1])
 def test_real_differences_are_found(of_seed):
     rng = np.random.default_rng(2)

@@ -7,13 +7,14 @@ from .codes import Codes, pack, unpack
 from .cpu import set_threads
 from .errors import CollapseWarning, FormatError
 from .evaluation import Report, evaluate, metrics
-from .hashing import DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
+from .hashing import CrossModalHash, DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
 from .index import HammingIndex, SimilarityIndex, VectorIndex
 from .tuning import tune
 
 __all__ = [
     "Codes",
     "CollapseWarning",
+    "CrossModalHash",
     "DeepHash",
     "FormatError",
     "HammingIndex",

@@ -23,6 +23,7 @@ struct Batch {
   at::Tensor labels;               // (B) int64; undefined without one class per row
   at::Tensor targets;              // (B, n_classes) in [0, 1]; undefined unless given
   double progress = 0.0;           // share of the training that is done
+  at::Tensor second_inputs;        // (B, d2) of the second tower, without noise; undefined if there is none
 };
 
 struct Evaluation {
@@ -71,6 +72,7 @@ const ObjectiveEntry& greedyhash_objective();
 const ObjectiveEntry& hashnet_objective();
 const ObjectiveEntry& neighbors_objective();
 const ObjectiveEntry& orthohash_objective();
+const ObjectiveEntry& pairs_objective();
 const ObjectiveEntry& softmax_objective();
 
 // By name. Throws std::invalid_argument for an unknown name.

@@ -7,12 +7,12 @@
 namespace simskip::learn {
 namespace {
 
-// Unsupervised ones, those of classes, and what makes no codes.
+// Unsupervised ones, those of classes, that of pairs, and what makes no codes.
 std::vector<const ObjectiveEntry*> entries() {
   return {&neighbors_objective(),  &bihalf_objective(),     &autoencoder_objective(), &csq_objective(),
           &orthohash_objective(),  &hashnet_objective(),    &dpsh_objective(),        &dtsh_objective(),
           &greedyhash_objective(), &classifier_objective(), &deepranking_objective(), &distilled_objective(),
-          &softmax_objective()};
+          &pairs_objective(),      &softmax_objective()};
 }
 
 }  // namespace

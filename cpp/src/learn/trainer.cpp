@@ -262,7 +262,7 @@ class Training {
   }
 
   void gather_batch(std::int64_t n) {
-    gather_inputs(data_.towers.front(), batch_.rows.data(), n, batch_.inputs);
+    for (std::size_t t = 0; t < networks_.size(); ++t) gather_inputs(data_.towers[t], batch_.rows.data(), n, inputs(t));
     if (data_.row_bias) {
       if (!batch_.bias.defined()) batch_.bias = at::empty({n}, at::kFloat);
       gather_rows(data_.row_bias, 1, batch_.rows.data(), n, batch_.bias.data_ptr<float>());
@@ -278,18 +278,18 @@ class Training {
     batch_.progress = static_cast<double>(step_) / static_cast<double>(total_);
   }
 
+  at::Tensor& inputs(std::size_t tower) { return tower == 0 ? batch_.inputs : batch_.second_inputs; }
+
   const at::Tensor& forward(std::int64_t n) {
     for (std::size_t t = 0; t < networks_.size(); ++t) {
       const Tower& tower = data_.towers[t];
       at::Tensor& seen = seen_[t];
       const auto step = static_cast<std::uint64_t>(step_);
-      if (t > 0) {
-        gather_inputs(tower, batch_.rows.data(), n, seen);
-      } else if (tower.noise) {
-        if (!seen.defined()) seen = at::empty_like(batch_.inputs);
-        seen.copy_(batch_.inputs);
+      if (tower.noise) {
+        if (!seen.defined()) seen = at::empty_like(inputs(t));
+        seen.copy_(inputs(t));
       } else {
-        seen = batch_.inputs;
+        seen = inputs(t);
       }
       if (tower.noise)
         add_noise(seen.data_ptr<float>(), n, tower.d, tower.noise, stream_key(settings_.seed, noise_stream + t, step));

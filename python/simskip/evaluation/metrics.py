@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..codes import Codes, require_codes
 from ..hashing.health import CodeHealth, code_health, computation_ratio, coverage
 from ..validation import choice, positive_int
+from .pair_retrieval import pair_retrieval
 from .relevance import Relevance
 from .scores import Score, bootstrap_interval
 from .ties import TIES, Harmonic, average_precision
@@ -23,6 +24,7 @@ __all__ = [
     "computation_ratio",
     "coverage",
     "mean_average_precision",
+    "pair_retrieval",
     "precision_at_k",
     "recall_at_k",
 ]

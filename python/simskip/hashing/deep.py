@@ -124,13 +124,13 @@ class DeepHash(Hasher):
     ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
     objective    hidden       dropout  batch_norm  residual  epochs  batch_size  learning_rate  schedule
     ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
-    neighbors    (1024,)      0.1      no          yes       12x100  924         2e-3           cosine
+    neighbors    (1024,)      0.1      no          yes       20x100  924         2e-3           cosine
     bihalf       (1024,)      0.1      no          yes       12x100  512         1e-3           cosine
     autoencoder  (1024,)      0.1      no          yes       12x100  512         1e-3           cosine
     with labels  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
     ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
 
-    Without labels, further input noise 0.3 and patience 5; with labels, weight decay 0.01, and they run through.
+    Without labels, further input noise 0.3 and patience 5 (``neighbors``: 8); with labels, weight decay 0.01, and they run through.
 
     - Without labels: ``neighbors`` keeps each row's neighbours; ``bihalf`` keeps cosines with each bit 1 for half of a
       batch; ``autoencoder`` lets a linear decoder read the vectors off the bits.
@@ -146,8 +146,9 @@ class DeepHash(Hasher):
     several classes per row.
 
     ``neighbors`` projects rows with many columns on their 256 leading directions (512 for 256 bits and more), takes
-    the exact neighbours among the training rows (of a sample, above 20,000 rows) as the truth, and sets the
-    temperature of the truth from the data. ``objective_options={"tau": ...}`` overrides it.
+    the exact neighbours among the training rows as the truth (above 20,000 rows those in a sample of 100,000, found by
+    codes and then exactly), and sets the temperature of the truth from the data. ``objective_options={"tau": ...}``
+    overrides it. Twice the time for 2 % more recall: ``hidden=(1024, 1024), activation="gelu"``.
 
     The same seed, data and thread count give bit-identical weights on the same machine. Ctrl-C ends the training
     within a step; the best weights so far are kept, and KeyboardInterrupt is raised only if no epoch had ended.

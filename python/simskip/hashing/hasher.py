@@ -20,6 +20,7 @@ from ..errors import CollapseWarning, FormatError
 from ..files import atomic_write
 from . import weights
 from .health import CodeHealth, code_health
+from .parameters import Parameters
 
 __all__ = ["Hasher", "hasher_from_bytes", "load_hasher"]
 
@@ -37,7 +38,7 @@ _HEALTH_ROWS = 1 << 18
 _REGISTRY: dict[str, type[Hasher]] = {}
 
 
-class Hasher(abc.ABC):
+class Hasher(Parameters, abc.ABC):
     """Base class of hashers: ``fit`` learns, ``project`` gives real outputs, ``encode`` packs their signs.
 
     Like a scikit-learn estimator: ``__init__`` only stores keyword parameters under their own names, learnt
@@ -210,22 +211,23 @@ class Hasher(abc.ABC):
 
     def to_bytes(self) -> bytes:
         """The content of ``save``'s file, for storing a hasher elsewhere; ``hasher_from_bytes`` reads it."""
+        return weights.to_bytes(*self._parts())
+
+    def _parts(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+        """Tensors and metadata of a file; ``_build`` is the inverse."""
         self._check_fitted()
         params, tensors = self._state()
         from .. import __version__
 
-        return weights.to_bytes(
-            tensors,
-            {
-                "format": FORMAT,
-                "format_version": str(FORMAT_VERSION),
-                "class": type(self).__name__,
-                "parameters": _json(params),
-                "dim": str(self.dim_),
-                "health": json.dumps(self.health_.as_dict()),
-                "simskip_version": __version__,
-            },
-        )
+        return tensors, {
+            "format": FORMAT,
+            "format_version": str(FORMAT_VERSION),
+            "class": type(self).__name__,
+            "parameters": _json(params),
+            "dim": str(self.dim_),
+            "health": json.dumps(self.health_.as_dict()),
+            "simskip_version": __version__,
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -247,31 +249,16 @@ class Hasher(abc.ABC):
             digest.update(part)
         return digest.hexdigest()
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters of ``__init__`` and their values, as scikit-learn asks for them."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
+    @property
+    def code_space(self) -> str:
+        """32 hexadecimal digits: codes of hashers with equal ones can be compared with each other.
 
-    def set_params(self: _Self, **params: Any) -> _Self:
-        """Set parameters of ``__init__``; the hasher must be fitted again afterwards."""
-        names = self._parameter_names()
-        for name in params:
-            validation.choice(name, "the parameter", tuple(names))
-        for name, value in params.items():
-            setattr(self, name, value)
-        if params:
-            for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-                delattr(self, name)
-        return self
+        Usually the fingerprint; the two sides of a ``CrossModalHash`` have different fingerprints and share this.
+        """
+        return self.fingerprint
 
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        shown = [
-            repr(value) if name == "n_bits" else f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if name == "n_bits" or not _same(value, defaults[name].default)
-        ]
-        state = f" fitted to {self.dim_} dimensions" if self._fitted else " (not fitted)"
-        return f"{type(self).__name__}({', '.join(shown)}){state}"
+    def _state_shown(self) -> str:
+        return f" fitted to {self.dim_} dimensions" if self._fitted else " (not fitted)"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fitted hashers travel as their file's bytes: nothing native, checked again on arrival.
@@ -343,10 +330,6 @@ class Hasher(abc.ABC):
     def _blocks(self, rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         step = max(1, _BLOCK_FLOATS // (rows.shape[1] + self.n_bits))
         return (rows[start : start + step] for start in range(0, len(rows), step))
-
-    @classmethod
-    def _parameter_names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
 
 def load_hasher(path: str | os.PathLike[str]) -> Hasher:
@@ -422,10 +405,6 @@ def _check_sizes(hasher: Hasher, largest_tensor: int) -> None:
 
 def _json(params: dict[str, Any]) -> str:
     return json.dumps(params, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _same(value: Any, default: Any) -> bool:
-    return value is default or (type(value) is type(default) and bool(value == default))
 
 
 def _restore(cls: type[Hasher], content: bytes) -> Hasher:

@@ -48,7 +48,7 @@ _WITHOUT_LABELS = Recipe(False, (1024,), 0.1, False, True, 12, 100, 512, 1e-3, "
 
 # Chosen on training rows of Fashion-MNIST and CIFAR-10 (EfficientNet-Lite0 vectors, 5,000 labels).
 RECIPES = {
-    "neighbors": Recipe(False, (1024,), 0.1, False, True, 12, 100, 924, 2e-3, "cosine", 0.0, 0.3, 5, graph=True),
+    "neighbors": Recipe(False, (1024,), 0.1, False, True, 20, 100, 924, 2e-3, "cosine", 0.0, 0.3, 8, graph=True),
     "bihalf": _WITHOUT_LABELS,
     "autoencoder": _WITHOUT_LABELS,
     "csq": _WITH_LABELS,

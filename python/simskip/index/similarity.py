@@ -164,11 +164,22 @@ class SimilarityIndex:
             self._codes.upsert(codes, ids)
             self._changes += len(X)
 
-    def _encoded(self, X: FloatMatrix) -> Codes:
-        codes = require_codes(self._hasher.encode(X), "hasher.encode(X)", self.n_bits)
+    def _encoded(self, X: FloatMatrix, hasher: Hasher | None = None) -> Codes:
+        codes = require_codes((hasher or self._hasher).encode(X), "hasher.encode(X)", self.n_bits)
         if len(codes) != len(X):
             raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
         return codes
+
+    def _check_comparable(self, hasher: Hasher, rerank: int | None, recall: float | None) -> None:
+        own = getattr(self._hasher, "code_space", None)
+        if own is None or getattr(hasher, "code_space", None) != own:
+            raise ValueError(
+                f"hasher must have the code space of the index's hasher ({self._hasher!r}): itself or the other side "
+                f"of its CrossModalHash, got {hasher!r}"
+            )
+        if rerank is not None or recall is not None:
+            name = "recall" if rerank is None else "rerank"
+            raise ValueError(f"{name} must not be given beside hasher: vectors are compared with their own kind only")
 
     def vectors(self, ids: npt.ArrayLike | None = None) -> StoredMatrix:
         """The vectors of ``ids`` as stored, or all in ascending order of id."""
@@ -183,6 +194,7 @@ class SimilarityIndex:
         rerank: int | None = None,
         recall: float | None = None,
         where: Where = None,
+        hasher: Hasher | None = None,
         threads: int | None = None,
     ) -> tuple[npt.NDArray[Any], IdArray]:
         """The k nearest items of each query.
@@ -206,6 +218,10 @@ class SimilarityIndex:
             ``where``) all vectors are compared.
         where : ids, mask or callable, optional
             Only these; as for ``HammingIndex.search``.
+        hasher : fitted hasher, optional
+            What turns these queries into codes, where they are vectors of another kind than the items: the other side
+            of a ``CrossModalHash``. Must have the ``code_space`` of the index's hasher. The exact metric cannot
+            compare two kinds of vectors, so ``rerank`` and ``recall`` do not go with it.
         threads : int, optional
             Default: ``simskip.set_threads``'s.
 
@@ -221,9 +237,11 @@ class SimilarityIndex:
         ------
         ValueError
             For a wrong shape, NaN or infinity, ``k < 1``, ``rerank < 1``, ``recall`` outside [0, 1] or beside
-            ``rerank``, an unknown id in ``where``, an empty index.
+            ``rerank``, an unknown id in ``where``, a ``hasher`` whose codes cannot be compared, an empty index.
         """
-        queries = matrix(X, "X", dim=self.dim, min_rows=0)
+        if hasher is not None:
+            self._check_comparable(hasher, rerank, recall)
+        queries = matrix(X, "X", dim=self.dim if hasher is None else hasher.dim_, min_rows=0)
         k = positive_int(k, "k", maximum=2**31 - 1)
         if scoring is not None:
             choice(scoring, "scoring", SCORINGS)
@@ -241,7 +259,7 @@ class SimilarityIndex:
                 return self._search_to_target(queries, k, target, scoring, where, threads)
             # More candidates than items would only be padding.
             wanted = k if rerank is None else min(k * depth, n)
-            found = self._candidates(queries, wanted, scoring or "codes", where, threads)
+            found = self._candidates(queries, wanted, scoring or "codes", where, threads, hasher)
             if rerank is None:
                 self._count(len(queries), 0)
                 return found
@@ -305,12 +323,19 @@ class SimilarityIndex:
         }
 
     def _candidates(
-        self, queries: FloatMatrix, depth: int, scoring: str, where: Where = None, threads: int | None = None
+        self,
+        queries: FloatMatrix,
+        depth: int,
+        scoring: str,
+        where: Where = None,
+        threads: int | None = None,
+        hasher: Hasher | None = None,
     ) -> tuple[npt.NDArray[Any], IdArray]:
         """The nearest codes."""
         if scoring == "codes":
-            return self._codes.search(self._encoded(queries), depth, where, threads=threads)
-        outputs = matrix(self._hasher.project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
+            return self._codes.search(self._encoded(queries, hasher), depth, where, threads=threads)
+        project = (hasher or self._hasher).project
+        outputs = matrix(project(queries), "hasher.project(X)", dim=self.n_bits, min_rows=0)
         return self._codes.search_asymmetric(outputs, depth, where, threads=threads)
 
     def _search_to_target(

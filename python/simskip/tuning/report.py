@@ -157,22 +157,28 @@ def _gain(row: Comparison) -> str:
     return f"No gain over the default parameters ({row.default:.3f}) is resolved: {spread}"
 
 
-def compared(metric: str, title: str, chosen: Score, reported: Score, default: Score, seed: int) -> Comparison:
-    """A comparison from the values per query."""
+def compared(
+    metric: str, title: str, recorded: float, chosen: Score, reported: Score, default: Score, seed: int
+) -> Comparison:
+    """A comparison from the values per query; ``recorded`` is the trial's own figure.
+
+    It is ``chosen`` unless the trial was run by another version of the trainer or with other threads.
+    """
     low, high = reported.interval(random_state=seed)
     default_low, default_high = default.interval(random_state=seed)
     gain_low, gain_high = bootstrap_interval(reported.values - default.values, random_state=seed)
     optimism_low, optimism_high = _interval_of_difference(chosen, reported, seed)
+    moved = recorded - float(chosen)
     return Comparison(
         metric,
         title,
-        float(chosen),
+        recorded,
         float(reported),
         low,
         high,
-        float(chosen) - float(reported),
-        optimism_low,
-        optimism_high,
+        recorded - float(reported),
+        optimism_low + moved,
+        optimism_high + moved,
         float(default),
         default_low,
         default_high,

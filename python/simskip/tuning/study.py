@@ -290,7 +290,16 @@ class Study:
         own = [name for name in self.metrics if name in reported]
         names = own + [name for name in QUALITIES if name in reported and name not in own]
         rows = tuple(
-            compared(n, self.title(n), chosen[n], reported[n], plain[n], self.settings.random_state) for n in names
+            compared(
+                n,
+                self.title(n),
+                record.figures.get(n, float(chosen[n])),
+                chosen[n],
+                reported[n],
+                plain[n],
+                self.settings.random_state,
+            )
+            for n in names
         )
         return TuningReport(
             record.number, rows, parameters, len(ground.reporting.queries), len(ground.reporting.database)
