@@ -130,7 +130,8 @@ class DeepHash(Hasher):
     with labels  (512,)       0.3      yes         yes       30      128         3e-3           onecycle
     ===========  ===========  =======  ==========  ========  ======  ==========  =============  ========
 
-    Without labels, further input noise 0.3 and patience 5 (``neighbors``: 8); with labels, weight decay 0.01, and they run through.
+    Without labels, further input noise 0.3 and patience 5 (``neighbors``: 8); with labels, weight decay 0.01, and they
+    run through.
 
     - Without labels: ``neighbors`` keeps each row's neighbours; ``bihalf`` keeps cosines with each bit 1 for half of a
       batch; ``autoencoder`` lets a linear decoder read the vectors off the bits.
