@@ -46,8 +46,8 @@ class Recipe:
 _WITH_LABELS = Recipe(True, (512,), 0.3, True, True, 30, 0, 128, 3e-3, "onecycle", 1e-2, 0.0, 0)
 _WITHOUT_LABELS = Recipe(False, (1024,), 0.1, False, True, 12, 100, 512, 1e-3, "cosine", 0.0, 0.3, 5)
 
-# Those with labels share the settings that suited csq and dtsh; with them all lie within .03 of mean average precision on
-# rows split off the training rows of Fashion-MNIST (EfficientNet-Lite0 vectors, 5,000 labels).
+# Those with labels share the settings that suited csq and dtsh: with them all lie within .03 of mean average precision
+# on rows split off the training rows of Fashion-MNIST (EfficientNet-Lite0 vectors, 64 bits, 5,000 labels).
 RECIPES = {
     "neighbors": Recipe(False, (1024,), 0.1, False, True, 20, 100, 924, 2e-3, "cosine", 0.0, 0.3, 8, graph=True),
     "bihalf": _WITHOUT_LABELS,
