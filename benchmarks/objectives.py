@@ -72,7 +72,6 @@ class Plan:
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
     """Train, measure, print; saves after each seed. Trainings of earlier runs stay unless they are repeated."""
-    simskip.set_threads(1)
     with threadpool_limits(1):
         for name in plan.data:
             data = DATA[name](plan.quick)
@@ -257,6 +256,7 @@ def main() -> None:
     else:
         seeds = options.seeds or (3 if options.quick else 5)
         wanted = (options.data, options.objectives, seeds, options.quick, options.budget)
+        simskip.set_threads(1)
         result = run(Plan(*wanted, True, options.tasks, options.bits, options.name), console)
     print(objective_tables.document(result))
     if options.write_readme:
