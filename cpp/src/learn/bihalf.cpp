@@ -27,7 +27,7 @@ namespace {
 // Fills `code` with +1 for the larger half of each column of u (of an odd number of rows: the half rounded down), -1
 // for the rest. Equal outputs go by row number.
 void halve_columns(at::Tensor& code, const at::Tensor& u) {
-  take_shape(code, u);
+  take_shape(code, u.sizes());
   code.fill_(-1.0f);
   const std::int64_t n = u.size(0), n_bits = u.size(1);
   const at::Tensor columns = u.t().contiguous();

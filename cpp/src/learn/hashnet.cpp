@@ -10,10 +10,10 @@
 // Defaults: scale 10 for any bit count (the paper's alpha is 10 / b), beta 10.
 //
 // Source: Cao et al., HashNet: deep learning to hash by continuation, ICCV 2017.
+#include "buffer.hpp"
 #include "class_targets.hpp"
 #include "objective.hpp"
 #include "pair_loss.hpp"
-#include "straight_through.hpp"
 
 namespace simskip::learn {
 namespace {
@@ -30,7 +30,7 @@ class HashNet : public Objective {
     const auto n = static_cast<double>(u.size(0));
     const double beta = 1.0 + (beta_ - 1.0) * batch.progress;
     const double factor = scale_ / static_cast<double>(u.size(1));
-    take_shape(code_, u);
+    take_shape(code_, u.sizes());
     // With a tanh after the last layer, y is taken back out of it.
     const at::Tensor inside = tanh_output_ ? u.clamp(-corner, corner) : u;
     if (tanh_output_)

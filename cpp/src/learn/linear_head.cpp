@@ -3,7 +3,7 @@
 #include <cmath>
 #include <random>
 
-#include "straight_through.hpp"
+#include "buffer.hpp"
 
 namespace simskip::learn {
 
@@ -29,7 +29,7 @@ at::Tensor& LinearHead::forward(const at::Tensor& x) {
 at::Tensor& LinearHead::backward(const at::Tensor& gradient) {
   at::mm_out(weight_gradient_, gradient.t(), input_);
   at::sum_out(bias_gradient_, gradient, 0);
-  take_shape(input_gradient_, input_);
+  take_shape(input_gradient_, input_.sizes());
   return at::mm_out(input_gradient_, gradient, weight_);
 }
 

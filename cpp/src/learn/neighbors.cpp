@@ -17,6 +17,7 @@
 #include "divergence.hpp"
 #include "matrix_product.hpp"
 #include "objective.hpp"
+#include "straight_through.hpp"
 
 namespace simskip::learn {
 namespace {
@@ -41,15 +42,13 @@ class Neighbors : public Objective {
     if (!target_.defined() || target_.size(0) != n) {
       target_ = at::empty({n, n}, at::kFloat);
       logits_ = at::empty({n, n}, at::kFloat);
-      code_ = at::empty({n, n_bits}, at::kFloat);
       gradient_ = at::empty({n, n_bits}, at::kFloat);
       rows_.resize(static_cast<std::size_t>(n));
     }
     const at::Tensor bias = batch.bias.defined() ? batch.bias / tau_ : batch.bias;
     multiply(target_, batch.inputs, batch.inputs.t(), bias, 1.0 / tau_);
 
-    at::sign_out(code_, u);
-    if (a < 1.0) code_.mul_(a).add_(u, 1.0 - a);
+    straight_through(code_, u, a);
     const double scale = 2.0 * std::exp(static_cast<double>(log_scale_)) / static_cast<double>(n_bits);
     multiply(logits_, code_, code_.t(), {}, scale);
 

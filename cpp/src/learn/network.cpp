@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "buffer.hpp"
 #include "matrix_product.hpp"
 #include "random.hpp"
 
@@ -34,17 +35,8 @@ std::vector<float> to_vector(const at::Tensor& tensor) {
   return {values, values + flat.numel()};
 }
 
-// Gives `buffer` the shape; torch keeps the memory if it is large enough.
-void shape(at::Tensor& buffer, at::IntArrayRef sizes) {
-  if (!buffer.defined()) {
-    buffer = at::empty(sizes, at::kFloat);
-  } else if (buffer.sizes() != sizes) {
-    buffer.resize_(sizes);
-  }
-}
-
 void linear(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  shape(out, {x.size(0), weight.size(1)});
+  take_shape(out, {x.size(0), weight.size(1)});
   multiply(out, x, weight, bias);
 }
 
@@ -116,7 +108,7 @@ void Network::start_from(const DenseNetwork& start) {
 }
 
 void Network::drop(at::Tensor& values, at::Tensor& mask, double p, std::uint64_t layer, std::uint64_t step) {
-  shape(mask, values.sizes());
+  take_shape(mask, values.sizes());
   fill_dropout_mask(mask.data_ptr<float>(), mask.numel(), p, stream_key(seed_, layer, step));
   values.mul_(mask);
 }
@@ -125,7 +117,7 @@ const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint
   const bool drop_input = training && settings_.input_dropout > 0;
   at::Tensor x = z;
   if (centre_.defined() || gain_.defined() || drop_input) {
-    shape(input_, z.sizes());
+    take_shape(input_, z.sizes());
     if (gain_.defined() && !centre_.defined()) {
       at::mul_out(input_, z, gain_);
     } else {
@@ -148,7 +140,7 @@ const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint
     }
     if (l + 1 == layers_.size()) break;
     if (activation_.keeps_input()) {
-      shape(layer.activated, layer.normed.sizes());
+      take_shape(layer.activated, layer.normed.sizes());
     } else {
       layer.activated = layer.normed;
     }
@@ -166,7 +158,7 @@ const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint
     linear(residual_->linear, z, residual_->weight, residual_->bias);
     y.add_(residual_->linear);
   }
-  shape(output_, y.sizes());
+  take_shape(output_, y.sizes());
   if (settings_.output == "tanh") {
     at::tanh_out(output_, y);
   } else {
@@ -176,7 +168,7 @@ const at::Tensor& Network::forward(const at::Tensor& z, bool training, std::uint
 }
 
 void Network::backward(const at::Tensor& gradient) {
-  shape(gradient_, gradient.sizes());
+  take_shape(gradient_, gradient.sizes());
   if (settings_.output == "tanh") {
     at::tanh_backward_out(gradient_, gradient, output_);
   } else {
@@ -206,7 +198,7 @@ void Network::backward(const at::Tensor& gradient) {
     multiply(layer.weight_gradient, layer.input.t(), g);
     at::sum_out(layer.bias_gradient, g, 0);
     if (l == 0) break;
-    shape(layer.input_gradient, layer.input.sizes());
+    take_shape(layer.input_gradient, layer.input.sizes());
     multiply(layer.input_gradient, g, layer.weight.t());
     g = layer.input_gradient;
   }

@@ -6,9 +6,9 @@
 // Source: Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
 #include <stdexcept>
 
+#include "buffer.hpp"
 #include "class_loss.hpp"
 #include "objective.hpp"
-#include "straight_through.hpp"
 
 namespace simskip::learn {
 namespace {
@@ -22,7 +22,7 @@ class Softmax : public Objective {
   }
 
   Evaluation evaluate(const at::Tensor& u, const Batch& batch) override {
-    take_shape(gradient_, u);
+    take_shape(gradient_, u.sizes());
     gradient_.copy_(u);
     Evaluation result;
     result.loss = class_cross_entropy(gradient_, batch);

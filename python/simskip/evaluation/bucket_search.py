@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..codes import Codes, require_codes
 from ..hashing import Hasher
+from ..hashing.hasher import require_fitted
 from ..index import HammingIndex, VectorIndex
 from ..index.rows import StoredMatrix
 from ..validation import choice, matrix, positive_int, thread_count
@@ -88,11 +89,7 @@ class BucketSearch:
     """
 
     def __init__(self, hasher: Hasher, metric: str = "cosine", radius: int = 1, widen: str = "bucket") -> None:
-        dim = getattr(hasher, "dim_", None)
-        if not callable(getattr(hasher, "encode", None)):
-            raise ValueError(f"hasher must have encode(), got {type(hasher).__name__}")
-        if dim is None:
-            raise ValueError(f"hasher must be fitted, got {hasher!r}: call fit(X) first")
+        dim = require_fitted(hasher)
         self._hasher = hasher
         self._radius = positive_int(radius, "radius", minimum=0, maximum=hasher.n_bits)
         self._widen = choice(widen, "widen", WIDENINGS)

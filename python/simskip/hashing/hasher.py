@@ -22,7 +22,7 @@ from . import weights
 from .health import CodeHealth, code_health
 from .parameters import Parameters
 
-__all__ = ["Hasher", "hasher_from_bytes", "load_hasher"]
+__all__ = ["Hasher", "hasher_from_bytes", "load_hasher", "require_fitted"]
 
 FloatMatrix = npt.NDArray[np.float32]
 _Self = TypeVar("_Self", bound="Hasher")
@@ -330,6 +330,17 @@ class Hasher(Parameters, abc.ABC):
     def _blocks(self, rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         step = max(1, _BLOCK_FLOATS // (rows.shape[1] + self.n_bits))
         return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def require_fitted(hasher: Any, methods: tuple[str, ...] = ("encode",)) -> int:
+    """``dim_`` of a fitted hasher, or of whatever has such methods; ``ValueError`` says what is missing."""
+    if not all(callable(getattr(hasher, name, None)) for name in methods):
+        needed = " and ".join(f"{name}()" for name in methods)
+        raise ValueError(f"hasher must have {needed}, got {type(hasher).__name__}")
+    dim = getattr(hasher, "dim_", None)
+    if dim is None:
+        raise ValueError(f"hasher must be fitted, got {hasher!r}: call fit(X) first")
+    return int(dim)
 
 
 def load_hasher(path: str | os.PathLike[str]) -> Hasher:

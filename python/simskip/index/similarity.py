@@ -16,6 +16,7 @@ from .. import _core
 from ..codes import Codes, require_codes
 from ..errors import FormatError
 from ..hashing import Hasher, hasher_from_bytes
+from ..hashing.hasher import require_fitted
 from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count
 from .calibration import MIN_QUERIES, Calibration, Calibrations, calibrate, search_to_target
 from .hamming import HammingIndex
@@ -64,14 +65,10 @@ class SimilarityIndex:
     """
 
     def __init__(self, hasher: Hasher, metric: str = "cosine", dtype: str = "float32") -> None:
-        fitted_dim = getattr(hasher, "dim_", None)
-        if not callable(getattr(hasher, "encode", None)) or not callable(getattr(hasher, "project", None)):
-            raise ValueError(f"hasher must have encode() and project(), got {type(hasher).__name__}")
-        if fitted_dim is None:
-            raise ValueError(f"hasher must be fitted, got {hasher!r}: call fit(X) first")
+        dim = require_fitted(hasher, ("encode", "project"))
         self._hasher = hasher
         self._codes = HammingIndex(hasher.n_bits)
-        self._vectors = VectorIndex(fitted_dim, choice(metric, "metric", METRICS), dtype)
+        self._vectors = VectorIndex(dim, choice(metric, "metric", METRICS), dtype)
         self._start()
 
     def _start(self, calibrations: Iterable[tuple[dict[str, Any], FloatMatrix | None]] = ()) -> None:
