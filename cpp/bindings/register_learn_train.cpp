@@ -134,13 +134,14 @@ learn::Checkpoint checkpoint_of(const py::dict& given) {
   return checkpoint;
 }
 
-learn::CustomLoss custom_loss_of(const py::function& loss, py::ssize_t n_bits) {
-  return [loss, n_bits](const float* u, const std::int32_t* rows, std::int64_t n, double progress, float* gradient) {
+learn::CustomLoss custom_loss_of(const py::function& loss) {
+  return [loss](const float* u, const std::int32_t* rows, std::int64_t n, std::int64_t width, double progress,
+                float* gradient) {
     py::gil_scoped_acquire gil;
-    const py::array_t<float> outputs({static_cast<py::ssize_t>(n), n_bits}, u);
+    const py::array_t<float> outputs({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(width)}, u);
     const py::array_t<std::int32_t> numbers(static_cast<py::ssize_t>(n), rows);
     const auto [value, slope] = py::cast<std::pair<double, Array<float>>>(loss(outputs, numbers, progress));
-    require_shape(slope, "the gradient of the custom objective", n, n_bits);
+    require_shape(slope, "the gradient of the custom objective", n, width);
     std::copy_n(slope.data(), slope.size(), gradient);
     return value;
   };
@@ -210,7 +211,7 @@ py::dict train(const learn::Settings& settings, const std::vector<py::dict>& tow
   hooks.on_epoch = [&](const EpochReport& report, const float* outputs) {
     return ask_python(on_epoch, report, outputs, n_outputs, n_bits);
   };
-  if (custom_loss) hooks.custom_loss = custom_loss_of(*custom_loss, n_bits);
+  if (custom_loss) hooks.custom_loss = custom_loss_of(*custom_loss);
   if (on_checkpoint)
     hooks.on_checkpoint = [&](const learn::Checkpoint& checkpoint) {
       py::gil_scoped_acquire gil;

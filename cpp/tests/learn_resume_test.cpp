@@ -206,18 +206,23 @@ TEST(LearnCustom, LossOfTheUsersOwnIsLowered) {
     return learn::EpochDecision{};
   };
   // Half the squared distance of all outputs from 1.
-  hooks.custom_loss = [](const float* u, const std::int32_t*, std::int64_t count, double progress, float* gradient) {
+  hooks.custom_loss = [](const float* u, const std::int32_t*, std::int64_t count, std::int64_t width, double progress,
+                         float* gradient) {
     EXPECT_GE(progress, 0.0);
     EXPECT_LT(progress, 1.0);
     double sum = 0;
-    for (std::int64_t i = 0; i < count * bits; ++i) {
+    for (std::int64_t i = 0; i < count * width; ++i) {
       gradient[i] = u[i] - 1.0f;
       sum += 0.5 * gradient[i] * gradient[i];
     }
     return sum;
   };
-  learn::train(settings, rows.view(), hooks);
-  EXPECT_LT(losses.back(), 0.8 * losses.front());
+  for (const std::vector<std::int64_t>& prefixes : {std::vector<std::int64_t>{}, std::vector<std::int64_t>{3, 7}}) {
+    settings.prefixes = prefixes;
+    losses.clear();
+    learn::train(settings, rows.view(), hooks);
+    EXPECT_LT(losses.back(), 0.8 * losses.front());
+  }
   hooks.custom_loss = nullptr;
   EXPECT_THROW(learn::train(settings, rows.view(), hooks), std::invalid_argument);
 }

@@ -108,6 +108,9 @@ def test_checkpoints_of_other_trainings_and_damaged_ones_are_refused(manifold, t
     ):
         with pytest.raises(ValueError, match="another training"):
             other.fit(data, progress=False, checkpoint=path)
+    for nowhere in (tmp_path, tmp_path / "missing" / "checkpoint"):
+        with pytest.raises(ValueError, match="checkpoint must be a file in a folder that exists"):
+            DeepHash(8, **SMALL).fit(manifold, progress=False, checkpoint=nowhere)
     with pytest.raises(ValueError, match="n_init=1"):
         DeepHash(8, n_init=2, **SMALL).fit(manifold, progress=False, checkpoint=path)
     content = bytearray(path.read_bytes())
@@ -387,6 +390,19 @@ def test_an_objective_without_labels_gets_the_vectors(manifold):
         DeepHash(16, lambda outputs, targets: torch.zeros(()), **SMALL).fit(manifold, progress=False)
     with pytest.raises(ZeroDivisionError):
         DeepHash(16, lambda outputs, targets: 1 / 0, **SMALL).fit(manifold, progress=False)
+
+
+def test_an_objective_in_python_sees_the_prefixes_too(manifold):
+    pytest.importorskip("torch")
+    seen = set()
+
+    def similarity(outputs, targets):
+        seen.add(outputs.shape[1])
+        return (outputs @ outputs.T / outputs.shape[1] - targets @ targets.T).square().mean()
+
+    hasher = DeepHash(16, similarity, prefixes=(4, 9), **SMALL).fit(manifold, progress=False)
+    assert seen == {4, 9, 16}
+    assert hasher.history_[-1]["loss"] < hasher.history_[0]["loss"]
 
 
 def test_what_is_watched_can_be_chosen(classes):

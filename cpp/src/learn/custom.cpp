@@ -11,7 +11,7 @@ class Custom : public Objective {
     Evaluation result;
     result.gradient = at::zeros_like(u);
     result.loss =
-        loss_(u.data_ptr<float>(), batch.rows.data(), u.size(0), batch.progress, result.gradient.data_ptr<float>());
+        loss_(u.data_ptr<float>(), batch.rows.data(), u.size(0), u.size(1), batch.progress, result.gradient.data_ptr<float>());
     return result;
   }
 

@@ -28,10 +28,17 @@ class CheckpointFile:
     path : path
     identity : str
         ``training_identity`` of the training; a file of another one is refused.
+
+    Raises
+    ------
+    ValueError
+        For a path that no file can have.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
         self._path = os.fspath(path)
+        if os.path.isdir(self._path) or not os.path.isdir(os.path.dirname(self._path) or "."):
+            raise ValueError(f"checkpoint must be a file in a folder that exists, got {self._path}")
         self._identity = identity
 
     def load(self) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:

@@ -397,6 +397,7 @@ class DeepHash(Hasher):
             seed=self.random_state,
             threads=self.threads,
         )
+        file = self._checkpoint_file(checkpoint, X, problem.classes)
         data = prepare(problem, self.preparation_ if continues else None)
         if continues:
             data.tower["start"] = {"layers": self.network_.layers, "residual": self.network_.residual}
@@ -415,7 +416,7 @@ class DeepHash(Hasher):
             callbacks=callbacks,
             restarts=1 if continues else self.n_init,
             epochs_before=len(before),
-            checkpoint=self._checkpoint_file(checkpoint, X, problem.classes),
+            checkpoint=file,
             custom_loss=self._custom_loss(problem, data),
         )
         self.network_ = trained.networks[0]

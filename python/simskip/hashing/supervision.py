@@ -97,7 +97,7 @@ class ClassLabels:
             numbers = own[numbers]  # -1 is the last
             return cls(numbers=numbers, count=len(known), values=list(known))
         if needed and len(values) < 2:
-            got = f"only {values[0]!r}" if len(values) else "none"
+            got = f"only {values.tolist()[0]!r}" if len(values) else "none"
             hint = " (-1 stands for rows without a class)" if unlabelled else ""
             raise ValueError(f"y must hold at least two classes, got {got}{hint}")
         return cls(numbers=numbers, count=len(values), values=values.tolist())

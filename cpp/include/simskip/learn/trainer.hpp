@@ -89,10 +89,10 @@ using OnEpoch = std::function<EpochDecision(const EpochReport& report, const flo
 using Interrupted = std::function<bool()>;
 // Called after every epoch's OnEpoch.
 using OnCheckpoint = std::function<void(const Checkpoint& checkpoint)>;
-// A loss written by the user, for the objective "custom": from u, the (n, n_bits) outputs of the rows, fills
-// `gradient` of the same shape and returns the loss.
-using CustomLoss =
-    std::function<double(const float* u, const std::int32_t* rows, std::int64_t n, double progress, float* gradient)>;
+// A loss written by the user, for the objective "custom": from u, the (n, width) outputs of the rows (the first `width`
+// bits, where prefixes are trained too), fills `gradient` of the same shape and returns the loss.
+using CustomLoss = std::function<double(const float* u, const std::int32_t* rows, std::int64_t n, std::int64_t width,
+                                        double progress, float* gradient)>;
 
 struct Hooks {
   OnEpoch on_epoch;
