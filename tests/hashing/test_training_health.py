@@ -16,7 +16,7 @@ from simskip.hashing.collapse_cause import TrainingFacts, collapse_causes, dead_
 from simskip.hashing.network import DenseNetwork
 from simskip.hashing.training_health import CollapseWatch, epoch_health, shown_health
 
-pytestmark = pytest.mark.filterwarnings("default::simskip.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::simskip.CollapseWarning")
 
 # The origin's network in small: eight hidden layers, leaky ReLU, no batch-norm, Adam.
 ORIGIN = {
