@@ -10,8 +10,8 @@ class Custom : public Objective {
   Evaluation evaluate(const at::Tensor& u, const Batch& batch) override {
     Evaluation result;
     result.gradient = at::zeros_like(u);
-    result.loss =
-        loss_(u.data_ptr<float>(), batch.rows.data(), u.size(0), u.size(1), batch.progress, result.gradient.data_ptr<float>());
+    result.loss = loss_(u.data_ptr<float>(), batch.rows.data(), u.size(0), u.size(1), batch.progress,
+                        result.gradient.data_ptr<float>());
     return result;
   }
 
