@@ -24,8 +24,8 @@ _GRAPH_NEIGHBORS = 50
 _EXACT_ROWS = 20_000
 _SAMPLE_ANCHORS = 50_000
 _SAMPLE_ROWS = 100_000
-# Bits and depth of the first stage: of 50,000 photo features it finds 98 % of the 50 nearest in half of an exact search's
-# time, which grows faster with the number of rows.
+# Bits and depth of the first stage: of 50,000 photo features it finds 98 % of the 50 nearest in half of the time of an
+# exact search, which grows faster with the number of rows.
 _CODE_BITS = 256
 _RERANK = 16
 
