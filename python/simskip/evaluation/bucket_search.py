@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..codes import Codes, require_codes
+from ..codes import Codes
 from ..hashing import Hasher
-from ..hashing.hasher import require_fitted
+from ..hashing.hasher import checked_codes, require_fitted
 from ..index import HammingIndex, VectorIndex
 from ..index.rows import StoredMatrix
 from ..validation import choice, matrix, positive_int, thread_count
@@ -152,7 +152,7 @@ class BucketSearch:
     def add(self, X: npt.ArrayLike) -> None:
         """Add (n, dim) vectors under the next free ids; errors as for ``VectorIndex.add``."""
         rows = matrix(X, "X", dim=self.dim, min_rows=0)
-        codes = self._encoded(rows)
+        codes = checked_codes(self._hasher, rows, self.n_bits)
         self._vectors.add(rows)
         self._codes.add(codes)
         self._buckets = {}
@@ -202,7 +202,7 @@ class BucketSearch:
         ids = np.full((len(queries), k), -1, np.int64)
         read = np.zeros(len(queries), np.int64)
         if len(queries):
-            data, group = np.unique(self._encoded(queries).data, axis=0, return_inverse=True)
+            data, group = np.unique(checked_codes(self._hasher, queries, self.n_bits).data, axis=0, return_inverse=True)
             # Queries by code: those of code number c are order[first[c]:first[c + 1]].
             order = np.argsort(group.reshape(-1), kind="stable")
             first = np.searchsorted(group.reshape(-1)[order], np.arange(len(data) + 1))
@@ -230,12 +230,6 @@ class BucketSearch:
             "vectors_read": reads,
             "vectors_read_per_query": reads / queries if queries else 0.0,
         }
-
-    def _encoded(self, X: npt.NDArray[np.float32]) -> Codes:
-        codes = require_codes(self._hasher.encode(X), "hasher.encode(X)", self.n_bits)
-        if len(codes) != len(X):
-            raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
-        return codes
 
     def _collected(self, codes: Codes, k: int, threads: int | None) -> list[tuple[VectorIndex, IntArray | None]]:
         """For each code the index to ask, and which of its ids (None: all)."""

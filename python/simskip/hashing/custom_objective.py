@@ -36,10 +36,10 @@ def custom_loss(function: Callable[[Any, Any], Any], targets: npt.NDArray[Any]) 
     import torch
 
     def loss_and_gradient(outputs: FloatMatrix, rows: npt.NDArray[np.int32], progress: float) -> tuple[float, Any]:
-        # The trainer runs in inference mode, whose tensors know no gradients.
+        # The trainer runs in inference mode, whose tensors know no gradients. Both arrays are copies already.
         with torch.inference_mode(False), torch.enable_grad():
-            u = torch.from_numpy(np.array(outputs)).requires_grad_()
-            loss = function(u, torch.from_numpy(np.array(targets[rows])))
+            u = torch.from_numpy(outputs).requires_grad_()
+            loss = function(u, torch.from_numpy(targets[rows]))
             if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
                 raise ValueError(
                     "objective must return a torch tensor with one number that depends on the outputs, got "

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import validation
-from ..codes import Codes, pack
+from ..codes import Codes, pack, require_codes
 from ..errors import CollapseWarning, FormatError
 from ..files import atomic_write
 from . import weights
 from .health import CodeHealth, code_health
 from .parameters import Parameters
 
-__all__ = ["Hasher", "hasher_from_bytes", "load_hasher", "require_fitted"]
+__all__ = ["Hasher", "checked_codes", "hasher_from_bytes", "load_hasher", "require_fitted"]
 
 FloatMatrix = npt.NDArray[np.float32]
 _Self = TypeVar("_Self", bound="Hasher")
@@ -341,6 +341,14 @@ def require_fitted(hasher: Any, methods: tuple[str, ...] = ("encode",)) -> int:
     if dim is None:
         raise ValueError(f"hasher must be fitted, got {hasher!r}: call fit(X) first")
     return int(dim)
+
+
+def checked_codes(hasher: Any, X: FloatMatrix, n_bits: int) -> Codes:
+    """``hasher.encode(X)`` of a hasher that may be somebody else's: ``ValueError`` if it does not give such codes."""
+    codes = require_codes(hasher.encode(X), "hasher.encode(X)", n_bits)
+    if len(codes) != len(X):
+        raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
+    return codes
 
 
 def load_hasher(path: str | os.PathLike[str]) -> Hasher:

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from .linear import _leading_axes
 
-__all__ = ["METRICS", "Preparation", "row_blocks", "unit_scale"]
+__all__ = ["METRICS", "Preparation", "row_blocks", "standardisation", "start_sample", "unit_scale"]
 
 FloatMatrix = npt.NDArray[np.float32]
 METRICS = ("cosine", "l2", "dot")
 
 # Rows from which directions and moments are estimated: standard errors of a few thousandths.
 _SAMPLE_ROWS = 20_000
+_LEAST_DEVIATION = 1e-3  # of the largest: columns that hardly vary must not be blown up
 _BLOCK_VALUES = 1 << 22
 
 
@@ -34,6 +35,22 @@ def unit_scale(X: FloatMatrix) -> FloatMatrix:
         lengths = np.sqrt(np.einsum("ij,ij->i", X[rows], X[rows], dtype=np.float64))
         scale[rows] = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return scale
+
+
+def start_sample(inputs: FloatMatrix, row_scale: FloatMatrix | None, rows: npt.NDArray[np.int32]) -> FloatMatrix:
+    """At most 20,000 evenly spaced rows of the trainer's inputs, as its networks see them: for the start of weights."""
+    chosen = rows[:: -(-len(rows) // _SAMPLE_ROWS)]
+    sample = inputs[chosen].astype(np.float32)
+    if row_scale is not None:
+        sample *= row_scale[chosen, None]
+    return sample
+
+
+def standardisation(sample: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+    """(d,) centre and (d,) gain: columns minus the one, times the other, have mean 0 and deviation 1."""
+    deviation = sample.std(axis=0)
+    floor = _LEAST_DEVIATION * float(deviation.max()) + 1e-12
+    return sample.mean(axis=0).astype(np.float32), (1 / np.maximum(deviation, floor)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

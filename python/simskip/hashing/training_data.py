@@ -14,7 +14,7 @@ from .distillation import soft_targets
 from .held_out import HeldOutMap, HeldOutRecall
 from .linear import PCAHash
 from .neighbor_graph import half_squares, neighbor_graph, temperature
-from .preparation import Preparation
+from .preparation import Preparation, standardisation, start_sample
 from .recipes import Recipe
 
 __all__ = ["Problem", "TrainingData", "prepare", "split"]
@@ -23,7 +23,6 @@ FloatMatrix = npt.NDArray[np.float32]
 RowNumbers = npt.NDArray[np.int32]
 Judge = HeldOutRecall | HeldOutMap
 
-_START_ROWS = 20_000
 _HEALTH_ROWS = 4000
 _MAX_HELD_OUT = {"recall": 2000, "map": 5000}
 # Projected copies of the rows take at most 2 GiB: of more rows a random sample is trained on.
@@ -148,21 +147,15 @@ def prepare(problem: Problem, preparation: Preparation | None = None) -> Trainin
 
 def start_of(problem: Problem, data: TrainingData) -> None:
     """Add to ``data.tower`` what a new network starts from: scaling of its input, noise, the linear path."""
-    rows, inputs = data.rows, data.tower["inputs"]
-    step = -(-len(rows) // _START_ROWS)
-    sample = inputs[rows[::step]].astype(np.float32)
-    if data.tower["row_scale"] is not None:
-        sample *= data.tower["row_scale"][rows[::step], None]
-    deviation = sample.std(axis=0)
+    sample = start_sample(data.tower["inputs"], data.tower["row_scale"], data.rows)
+    width = sample.shape[1]
     recipe = problem.recipe
     if recipe.supervised:
-        floor = 1e-3 * float(deviation.max()) + 1e-12  # columns that hardly vary must not be blown up
-        data.tower["centre"] = sample.mean(axis=0).astype(np.float32)
-        data.tower["gain"] = (1 / np.maximum(deviation, floor)).astype(np.float32)
+        data.tower["centre"], data.tower["gain"] = standardisation(sample)
     else:
-        data.tower["gain"] = np.full(inputs.shape[1], math.sqrt(inputs.shape[1]), np.float32)
+        data.tower["gain"] = np.full(width, math.sqrt(width), np.float32)
     if recipe.input_noise > 0:
-        data.tower["noise"] = (recipe.input_noise * deviation).astype(np.float32)
+        data.tower["noise"] = (recipe.input_noise * sample.std(axis=0)).astype(np.float32)
     if recipe.residual:
         weight, bias = linear_start(sample, problem.n_bits, problem.prefixes, problem.seed)
         data.tower["residual_weight"], data.tower["residual_bias"] = weight, bias

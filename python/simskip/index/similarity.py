@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from ..codes import Codes, require_codes
+from ..codes import Codes
 from ..errors import FormatError
 from ..hashing import Hasher, hasher_from_bytes
-from ..hashing.hasher import require_fitted
+from ..hashing.hasher import checked_codes, require_fitted
 from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count
 from .calibration import MIN_QUERIES, Calibration, Calibrations, calibrate, search_to_target
 from .hamming import HammingIndex
@@ -162,10 +162,7 @@ class SimilarityIndex:
             self._changes += len(X)
 
     def _encoded(self, X: FloatMatrix, hasher: Hasher | None = None) -> Codes:
-        codes = require_codes((hasher or self._hasher).encode(X), "hasher.encode(X)", self.n_bits)
-        if len(codes) != len(X):
-            raise ValueError(f"hasher.encode(X) must give {len(X)} codes, got {len(codes)}")
-        return codes
+        return checked_codes(hasher or self._hasher, X, self.n_bits)
 
     def _check_comparable(self, hasher: Hasher, rerank: int | None, recall: float | None) -> None:
         own = getattr(self._hasher, "code_space", None)
