@@ -1,13 +1,13 @@
-"""Embedders: pictures to vectors."""
+"""Embedders: pictures and text to vectors."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .embedder import Embedder
-from .registry import images, load, names
+from .registry import images, load, names, text
 
-__all__ = ["EmbeddedFiles", "Embedder", "ImageEmbedder", "SkippedFile", "images", "load", "names"]
+__all__ = ["EmbeddedFiles", "Embedder", "ImageEmbedder", "SkippedFile", "images", "load", "names", "text"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ..validation import choice
 from .embedder import Embedder
 
-__all__ = ["images", "load", "names"]
+__all__ = ["images", "load", "names", "text"]
 
 
 def _efficientnet_lite0(**options: Any) -> Embedder:
@@ -17,31 +19,46 @@ def _efficientnet_lite0(**options: Any) -> Embedder:
     return ImageEmbedder(**options)
 
 
-# Kind of data -> name -> maker. Makers import what they need, so listing names imports nothing.
+# Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
+# behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
+# nothing.
 _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
-    "images": {"efficientnet-lite0": _efficientnet_lite0},
+    "images": {
+        "efficientnet-lite0": _efficientnet_lite0,
+    },
+    "text": {},
 }
+
+# Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
+_SUFFIXES: dict[str, str] = {}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
-    """The known embedders' names, all or those of one kind (``"images"``)."""
-    kinds = tuple(_EMBEDDERS) if kind is None else (kind,)
+    """The known embedders' names, all or those of one kind (``"images"`` or ``"text"``).
+
+    A part in capitals stands for what the user puts there: ``"onnx:PATH"`` is any ONNX file.
+    """
+    kinds = tuple(_EMBEDDERS) if kind is None else (choice(kind, "kind", tuple(_EMBEDDERS)),)
     return tuple(name for each in kinds for name in _EMBEDDERS[each])
 
 
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
-    for kind in kinds:
-        if isinstance(name, str) and name in _EMBEDDERS[kind]:
-            return _EMBEDDERS[kind][name](**options)
-    known = ", ".join(repr(name) for kind in kinds for name in names(kind))
-    raise ValueError(f"name must be one of {known}, got {name!r}")
+    if isinstance(name, str):
+        family, _, rest = name.partition(":")
+        for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
+            if ":" not in known and known == name:
+                return maker(**options)
+            if ":" in known and rest and known.partition(":")[0] == family:
+                return maker(rest, **options)
+    expected = ", ".join(repr(known) for kind in kinds for known in names(kind))
+    raise ValueError(f"name must be one of {expected}, got {name!r}")
 
 
 def images(
     name: str = "efficientnet-lite0",
     *,
     threads: int | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Any:
@@ -70,12 +87,44 @@ def images(
     return _make(name, ("images",), {"threads": threads, "batch_size": batch_size, "cache_dir": cache_dir, **options})
 
 
-def load(name_or_path: str, **options: Any) -> Embedder:
-    """An embedder of any kind by its registered name, as a configuration file or the command line gives it.
+def text(name: str = "minilm", **options: Any) -> Any:
+    """An embedder of text.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names("text")``.
+    **options
+        Of the embedder that the name stands for.
 
     Raises
     ------
     ValueError
         For an unknown name; the message lists the known ones.
     """
-    return _make(name_or_path, tuple(_EMBEDDERS), options)
+    return _make(name, ("text",), options)
+
+
+def load(name_or_path: str | os.PathLike[str], **options: Any) -> Embedder:
+    """An embedder of any kind by its registered name, as a configuration file or the command line gives it.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        One of ``names()``, an embedder's own ``name``, or the path of an existing file whose suffix says what
+        reads it.
+    **options
+        Of the embedder that the name stands for.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the known ones.
+    """
+    name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
+    if isinstance(name, str):
+        family = _SUFFIXES.get(Path(name).suffix.lower())
+        known = any(name.startswith(each.partition(":")[0] + ":") for each in names() if ":" in each)
+        if family is not None and not known and Path(name).is_file():
+            name = family.partition(":")[0] + ":" + name
+    return _make(name, tuple(_EMBEDDERS), options)
