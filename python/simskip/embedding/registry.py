@@ -13,10 +13,13 @@ from .embedder import Embedder
 __all__ = ["images", "load", "names", "text"]
 
 
-def _efficientnet_lite0(**options: Any) -> Embedder:
-    from .image_embedder import ImageEmbedder
+def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
+    def make(**options: Any) -> Embedder:
+        from .lite_engine import lite_embedder
 
-    return ImageEmbedder(**options)
+        return lite_embedder(variant, **options)
+
+    return make
 
 
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
@@ -24,7 +27,7 @@ def _efficientnet_lite0(**options: Any) -> Embedder:
 # nothing.
 _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
-        "efficientnet-lite0": _efficientnet_lite0,
+        **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
     },
     "text": {},
 }
@@ -67,9 +70,14 @@ def images(
     Parameters
     ----------
     name : str
-        ``"efficientnet-lite0"``: 1280 numbers per image; 224 x 224 pixels; weights from the package index.
-    threads, batch_size, cache_dir
-        See ``simskip.embedding.ImageEmbedder``; further options too.
+        ``"efficientnet-lite0"``, ``"-lite1"``, ``"-lite2"``: 1280 numbers per image; 224, 240 and 260 pixels a
+        side; weights from the package index.
+    threads, batch_size
+        See ``simskip.embedding.ImageEmbedder``.
+    cache_dir : path, optional
+        Where exported networks are kept; see ``simskip.cache.cache_dir``.
+    **options
+        Of the embedder that the name stands for.
 
     Raises
     ------
