@@ -1,17 +1,27 @@
-"""Embedders: pictures to vectors."""
+"""Embedders: pictures and text to vectors."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .embedder import Embedder
-from .registry import images, load, names
+from .registry import images, load, names, text
 
-__all__ = ["EmbeddedFiles", "Embedder", "ImageEmbedder", "SkippedFile", "images", "load", "names"]
+__all__ = [
+    "EmbeddedBatch",
+    "EmbeddedFiles",
+    "Embedder",
+    "ImageEmbedder",
+    "SkippedFile",
+    "images",
+    "load",
+    "names",
+    "text",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
+    if name in ("EmbeddedBatch", "EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
         from . import image_embedder
 
         return getattr(image_embedder, name)
