@@ -7,7 +7,28 @@ from typing import Any
 from .embedder import Embedder
 from .registry import images, load, names, text
 
-__all__ = ["EmbeddedFiles", "Embedder", "ImageEmbedder", "SkippedFile", "images", "load", "names", "text"]
+__all__ = [
+    "EmbeddedFiles",
+    "EmbeddedTexts",
+    "Embedder",
+    "ImageEmbedder",
+    "SkippedFile",
+    "SkippedText",
+    "TextEmbedder",
+    "WordEmbedder",
+    "images",
+    "load",
+    "names",
+    "text",
+]
+
+# Loaded when first asked for. Name -> module.
+_LATER = {
+    "EmbeddedTexts": "text_embedder",
+    "SkippedText": "text_embedder",
+    "TextEmbedder": "text_embedder",
+    "WordEmbedder": "word_embedder",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +36,8 @@ def __getattr__(name: str) -> Any:
         from . import image_embedder
 
         return getattr(image_embedder, name)
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,18 @@ def _efficientnet_lite0(**options: Any) -> Embedder:
     return ImageEmbedder(**options)
 
 
+def _glove(**options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(**options)
+
+
+def _words(path: str, **options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(path, **options)
+
+
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
 # behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
 # nothing.
@@ -26,7 +38,10 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
         "efficientnet-lite0": _efficientnet_lite0,
     },
-    "text": {},
+    "text": {
+        "glove": _glove,
+        "words:PATH": _words,
+    },
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
