@@ -22,6 +22,18 @@ def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
     return make
 
 
+def _glove(**options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(**options)
+
+
+def _words(path: str, **options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(path, **options)
+
+
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
 # behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
 # nothing.
@@ -29,7 +41,10 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
         **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
     },
-    "text": {},
+    "text": {
+        "glove": _glove,
+        "words:PATH": _words,
+    },
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
