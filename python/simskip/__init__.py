@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from . import cpu, datasets, embedding
 from .codes import Codes, pack, unpack
+from .collection import Collection
 from .cpu import set_threads
-from .errors import CollapseWarning, FormatError
+from .errors import CollapseWarning, CollectionError, FormatError
 from .evaluation import Report, evaluate, metrics
 from .hashing import CrossModalHash, DeepHash, Hasher, PCAHash, RandomHash, load_hasher, pseudo_labels
 from .index import HammingIndex, SimilarityIndex, VectorIndex
@@ -14,6 +15,8 @@ from .tuning import tune
 __all__ = [
     "Codes",
     "CollapseWarning",
+    "Collection",
+    "CollectionError",
     "CrossModalHash",
     "DeepHash",
     "FormatError",

@@ -1,1 +1,7 @@
-"""Collections."""
+"""Collections: items, vectors, codes and models in one SQLite file."""
+
+from .collection import Collection
+from .hits import Hit, Hits
+from .sync import SyncReport
+
+__all__ = ["Collection", "Hit", "Hits", "SyncReport"]
