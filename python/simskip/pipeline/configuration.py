@@ -126,7 +126,6 @@ class DataSection(_Section):
         return None if self.labels == "none" else self.labels
 
 
-_PATH_EMBEDDERS = ("onnx", "torchscript", "words")
 _EMBEDDER_OF = {"images": "efficientnet-lite0", "texts": "minilm", "words": "glove"}
 
 
@@ -141,14 +140,19 @@ class EmbedderSection(_Section):
     def _exists(cls, name: str, info: ValidationInfo) -> str:
         from ..embedding import names
 
-        kind, colon, rest = name.partition(":")
-        if kind in _PATH_EMBEDDERS and colon:
+        known = names()
+        families = dict(each.split(":") for each in known if ":" in each)  # "onnx" -> "PATH"
+        family, colon, rest = name.partition(":")
+        if colon and family in families and rest:
+            if families[family] != "PATH":
+                return name
             path = _path(rest, info)
             if not path.exists():
                 raise ValueError(f"there is no model {rest!r} (looked at {path})")
-            return f"{kind}:{path}"
-        known = list(names())
-        if not colon and name not in known:
+            return f"{family}:{path}"
+        if name not in known and _path(name, info).is_file():
+            return str(_path(name, info))
+        if name not in known or colon:
             raise ValueError(f"there is no embedder {name!r}{did_you_mean(name, known)}")
         return name
 

@@ -12,7 +12,7 @@ from .explanations import did_you_mean
 
 __all__ = ["check_hasher", "hasher_names", "is_supervised"]
 
-_LINEAR: dict[str, Any] = {"pca": PCAHash, "random": RandomHash}
+_LINEAR: dict[str, Any] = {"pca": PCAHash, "itq": PCAHash, "random": RandomHash}
 # Given by the section or the option of their own.
 _ELSEWHERE = {"n_bits": "bits", "objective": "name"}
 
@@ -46,7 +46,8 @@ def check_hasher(name: str, n_bits: int, parameters: Mapping[str, Any]) -> list[
     [(('dropout',), 'dropout must lie in [0, 1), got 2')]
     """
     kind = _LINEAR.get(name, DeepHash)
-    known = [key for key in inspect.signature(kind.__init__).parameters if key not in ("self", *_ELSEWHERE)]
+    fixed = ("rotation",) if name == "itq" else ()
+    known = [key for key in inspect.signature(kind.__init__).parameters if key not in ("self", *_ELSEWHERE, *fixed)]
     mistakes: list[tuple[tuple[str, ...], str]] = []
     for key in parameters:
         if key in _ELSEWHERE:

@@ -60,8 +60,11 @@ class Stage:
     outputs : callable
         Configuration -> files that must be there.
     due : callable, optional
-        (context, facts) -> why it must run although its inputs are what they were, or None. Replaces the comparison
-        of inputs if ``compares`` is False.
+        (context, facts) -> why it must run although its inputs are what they were, or None.
+    compares : bool
+        Whether changed inputs make it run; else ``due`` alone decides.
+    idle : str
+        What is said if it need not run.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Stage:
     outputs: Callable[[Configuration], list[Path]] = lambda configuration: []
     due: Callable[[Context, Facts], str | None] = lambda context, facts: None
     compares: bool = True
+    idle: str = "nothing has changed"
 
 
 # sync
@@ -97,9 +101,7 @@ def _source(context: Context) -> Any:
 def _sync(context: Context) -> Result:
     data = context.configuration.data
     source = _source(context)
-    report = context.collection.sync(
-        source, context.embedder, label_from=data.label_from, progress=context.progress
-    )
+    report = context.collection.sync(source, context.embedder, label_from=data.label_from, progress=context.progress)
     unreadable = list(report.unreadable)
     if unreadable and not len(context.collection):
         reasons = "; ".join(f"{key}: {reason}" for key, reason in unreadable[:3])
@@ -265,7 +267,16 @@ STAGES: list[Stage] = [
         due=retraining_due,
         compares=False,
     ),
-    Stage("encode", lambda c: c.hasher is not None, _encode_inputs, _encode, ("sync", "train"), due=_encode_due),
+    Stage(
+        "encode",
+        lambda c: c.hasher is not None,
+        _encode_inputs,
+        _encode,
+        ("sync", "train"),
+        due=_encode_due,
+        compares=False,
+        idle="every item has a code",
+    ),
     Stage(
         "evaluate",
         lambda c: c.evaluation is not None,

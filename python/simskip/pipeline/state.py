@@ -67,7 +67,7 @@ class State:
         finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
         value = json.dumps(
             {
-                "inputs": dict(inputs),
+                "inputs": json.loads(json.dumps(dict(inputs))),
                 "summary": summary,
                 "details": dict(details),
                 "seconds": round(seconds, 3),
@@ -75,6 +75,17 @@ class State:
             }
         )
         self._write(_PREFIX + stage, value)
+
+    def save_index(self, settings: Mapping[str, Any]) -> None:
+        """Remember how the collection is searched, for ``simskip search``."""
+        value = json.dumps(dict(settings), sort_keys=True)
+        if self._database.value("SELECT value FROM meta WHERE name = ?", (f"{_PREFIX}index",)) != value:
+            self._write(f"{_PREFIX}index", value)
+
+    def index(self) -> dict[str, Any]:
+        """What ``save_index`` was given; empty if it was not."""
+        value = self._database.value("SELECT value FROM meta WHERE name = ?", (f"{_PREFIX}index",))
+        return {} if value is None else dict(json.loads(value))
 
     def save_labels(self, name: str, ids: npt.NDArray[np.int64], marks: npt.NDArray[np.uint32]) -> None:
         """Remember the labels that something was trained with."""
