@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # In the order of `simskip --help`: importing a command registers it.
-from . import demo, tune, doctor  # isort: skip
+from . import demo, run, collection, search, tune, doctor  # isort: skip
 from .program import app
 
-__all__ = ["app", "demo", "doctor", "tune"]
+__all__ = ["app", "collection", "demo", "doctor", "run", "search", "tune"]

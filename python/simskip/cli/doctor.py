@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 from rich.markup import escape
 
@@ -11,8 +14,18 @@ __all__ = ["doctor"]
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    database: Annotated[Path | None, typer.Option("--database", "-d", help="Look at this collection instead.")] = None,
+) -> None:
     """Show processor, threads, OpenMP runtimes, PyTorch and extras; exit status 1 if something is wrong."""
+    if database is not None:
+        from ..collection import Collection
+
+        with Collection.open(database, create=False, read_only=True) as collection:
+            for name, value in collection.info().items():
+                shown = f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
+                out.print(f"{name.replace('_', ' '):<16} {escape(shown)}", soft_wrap=True)
+        return
     from ..doctor import diagnose
 
     diagnosis = diagnose()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,12 +17,15 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "WRONG_INPUT",
+    "AsJson",
+    "Database",
     "Quiet",
     "app",
     "err",
     "out",
     "report_table",
     "say",
+    "show_unreadable",
     "table",
 ]
 
@@ -69,6 +73,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Database = Annotated[Path, typer.Option("--database", "-d", help="The collection: an SQLite file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only: no steps, no progress bars.")]
 
 
@@ -111,11 +117,22 @@ def say(quiet: bool) -> Callable[[str], None] | None:
     return None if quiet else lambda line: err.print(f"[cyan]>[/] {escape(line)}", soft_wrap=True)
 
 
-def table(heads: Any, lines: Any) -> Table:
-    """Columns of text, the first to the left, the others to the right."""
+_LISTED = 10
+
+
+def show_unreadable(entries: Sequence[tuple[str, str]]) -> None:
+    """The first things that could not be read, on stderr."""
+    for key, reason in entries[:_LISTED]:
+        err.print(f"[yellow]unreadable:[/] {escape(key)}: {escape(reason)}", soft_wrap=True)
+    if len(entries) > _LISTED:
+        err.print(f"[yellow]unreadable:[/] and {len(entries) - _LISTED:,} more")
+
+
+def table(heads: Any, lines: Any, left: int = 1) -> Table:
+    """Columns of text: the first ``left`` of them begin at the left, the others end at the right."""
     shown = Table(box=None, pad_edge=False)
     for i, head in enumerate(heads):
-        shown.add_column(escape(head), justify="left" if i == 0 else "right")
+        shown.add_column(escape(head), justify="left" if i < left else "right", overflow="fold")
     for line in lines:
         shown.add_row(*map(escape, line))
     return shown

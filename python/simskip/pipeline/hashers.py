@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..hashing import DeepHash, PCAHash, RandomHash
 from ..hashing.recipes import RECIPES, resolved
 from .explanations import did_you_mean
 
-__all__ = ["check_hasher", "hasher_names", "is_supervised"]
+__all__ = ["check_hasher", "checked_hasher", "hasher_names", "is_supervised"]
 
 _LINEAR: dict[str, Any] = {"pca": PCAHash, "itq": PCAHash, "random": RandomHash}
 # Given by the section or the option of their own.
@@ -62,3 +62,23 @@ def check_hasher(name: str, n_bits: int, parameters: Mapping[str, Any]) -> list[
         about = next((key for key in parameters if str(error).startswith((f"{key} ", f"{key}="))), None)
         mistakes.append(((about,) if about else (), str(error)))
     return mistakes
+
+
+def checked_hasher(name: str, n_bits: int, given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Parameters of a hasher as the command line gives them.
+
+    Raises
+    ------
+    ValueError
+        For an unknown hasher, a parameter given twice, or parameters that it cannot have.
+    """
+    if name not in hasher_names():
+        raise ValueError(f"there is no hasher {name!r}{did_you_mean(name, hasher_names())}")
+    parameters = dict(given)
+    if len(parameters) != len(given):
+        names = [key for key, _ in given]
+        raise ValueError(f"--set: {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    mistakes = check_hasher(name, n_bits, parameters)
+    if mistakes:
+        raise ValueError("; ".join(message for _, message in mistakes))
+    return parameters

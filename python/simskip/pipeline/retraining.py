@@ -11,7 +11,7 @@ from .state import Facts, changed_label_share, changed_share
 if TYPE_CHECKING:
     from .stages import Context
 
-__all__ = ["retraining_due", "training_inputs"]
+__all__ = ["kept", "retraining_due", "training_inputs"]
 
 _COUNTS = ("items", "revision")  # judged by how many items changed
 
@@ -35,7 +35,7 @@ def retraining_due(context: Context, facts: Facts) -> str | None:
     if facts.hasher is None:
         return "there is no hasher yet"
     done = context.state.done("train")
-    if done is None:
+    if done is None or done.details.get("fingerprint") != facts.hasher:
         return "the hasher in the collection is not from this file"
     now = training_inputs(context, facts)
     reason = differences(
@@ -44,17 +44,35 @@ def retraining_due(context: Context, facts: Facts) -> str | None:
     )
     if reason or section.retrain == "never":
         return reason
-    share = changed_share(context.collection, int(done.inputs["revision"]), int(done.inputs["items"]))
-    what = "items"
-    if is_supervised(section.name):
-        labels = changed_label_share(context.state, "train", context.collection)
-        if labels > share:
-            share, what = labels, "labels"
+    share, what = _changed(context)
     limit = 0.0 if section.retrain == "when-data-changed" else section.retrain
     if share <= limit:
         return None
     asked = "" if limit == 0 else f", more than {limit:.0%}"
     return f"{_percent(share)} of the {what} changed since it was trained{asked}"
+
+
+def kept(context: Context) -> str:
+    """Why the hasher need not be trained again."""
+    share, what = _changed(context)
+    section = context.configuration.hasher
+    if not share or section is None:
+        return "nothing has changed"
+    why = "retrain: never" if section.retrain == "never" else f"retrained above {section.retrain:.0%}"
+    return f"{_percent(share)} of the {what} changed since it was trained; {why}"
+
+
+def _changed(context: Context) -> tuple[float, str]:
+    """The share of items, or of labels where that is larger and labels were learned from, that have changed."""
+    section, done = context.configuration.hasher, context.state.done("train")
+    if section is None or done is None:
+        return 0.0, "items"
+    share = changed_share(context.collection, int(done.inputs["revision"]), int(done.inputs["items"]))
+    if is_supervised(section.name):
+        labels = changed_label_share(context.state, "train", context.collection)
+        if labels > share:
+            return labels, "labels"
+    return share, "items"
 
 
 def _percent(share: float) -> str:

@@ -201,9 +201,10 @@ def _done(stage: Stage, context: Context, forced: Collection[str], say: Callable
     reason = _reason(stage, context, forced)
     if reason is None:
         done = context.state.done(stage.name)
-        say(f"{stage.name}: {stage.idle}")
+        idle = stage.idle(context)
+        say(f"{stage.name}: {idle}")
         summary, details = (done.summary, done.details) if done else ("", {})  # of the last time
-        return Outcome(stage.name, "skipped", stage.idle, summary, details)
+        return Outcome(stage.name, "skipped", idle, summary, details)
     say(f"{stage.name}: {reason}")
     started = time.monotonic()
     summary, details = stage.run(context)
@@ -228,7 +229,8 @@ def _planned(stages: Iterable[Stage], context: Context, forced: Collection[str])
         elif running is not None:
             plan[stage.name] = Outcome(stage.name, "runs", f"after {running}")
         elif perhaps is not None:
-            plan[stage.name] = Outcome(stage.name, "may run", f"if {perhaps} finds changes")
+            what = "finds changes" if perhaps == "sync" else "runs"
+            plan[stage.name] = Outcome(stage.name, "may run", f"if {perhaps} {what}")
         else:
-            plan[stage.name] = Outcome(stage.name, "skipped", stage.idle)
+            plan[stage.name] = Outcome(stage.name, "skipped", stage.idle(context))
     return list(plan.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import Configuration
-from .retraining import retraining_due, training_inputs
+from .retraining import kept, retraining_due, training_inputs
 from .state import Facts, State, label_marks
 
-__all__ = ["STAGES", "Context", "Stage"]
+__all__ = ["STAGES", "Context", "Result", "Stage", "relative_path"]
 
 Result = tuple[str, dict[str, Any]]  # a few words, and figures for JSON
 
@@ -63,8 +64,8 @@ class Stage:
         (context, facts) -> why it must run although its inputs are what they were, or None.
     compares : bool
         Whether changed inputs make it run; else ``due`` alone decides.
-    idle : str
-        What is said if it need not run.
+    idle : callable
+        Context -> what is said if it need not run.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Stage:
     outputs: Callable[[Configuration], list[Path]] = lambda configuration: []
     due: Callable[[Context, Facts], str | None] = lambda context, facts: None
     compares: bool = True
-    idle: str = "nothing has changed"
+    idle: Callable[[Context], str] = lambda context: "nothing has changed"
 
 
 # sync
@@ -117,7 +118,14 @@ def _sync(context: Context) -> Result:
 def _sync_due(context: Context, facts: Facts) -> str | None:
     data = context.configuration.data
     where = data.images or data.texts or ("the embedder's vocabulary" if data.words == "vocabulary" else data.words)
-    return f"looks for changes in {where}" if data.source_is_folder else None
+    return f"looks for changes in {relative_path(where, context.configuration)}" if data.source_is_folder else None
+
+
+def relative_path(path: Any, configuration: Configuration) -> str | None:
+    """A path as seen from the file; anything else as it is."""
+    if path is None or not os.path.isabs(path):
+        return None if path is None else str(path)
+    return os.path.relpath(path, configuration.folder)
 
 
 def _sync_inputs(context: Context, facts: Facts) -> dict[str, Any]:
@@ -130,7 +138,11 @@ def _sync_inputs(context: Context, facts: Facts) -> dict[str, Any]:
         "embedder": embedder.name,
         "embedder options": dict(embedder.options),
     }
-    for name, value in ((data.kind, data.texts or data.words), ("labels", data.label_from)):
+    for name in (data.kind, "labels"):  # relative: the folder may be moved
+        inputs[name] = relative_path(inputs[name], configuration)
+    model = embedder.name.partition(":")[2] or embedder.name
+    inputs["embedder"] = embedder.name.replace(model, str(relative_path(model, configuration)))
+    for name, value in ((data.kind, data.texts or data.words), ("labels", data.label_from), ("embedder", model)):
         if value is not None and Path(value).is_file():
             status = Path(value).stat()
             inputs[f"{name} file"] = [status.st_size, status.st_mtime_ns]
@@ -206,7 +218,7 @@ def _evaluation_inputs(context: Context, facts: Facts) -> dict[str, Any]:
     return {
         "evaluation": section.model_dump(exclude={"metrics"}) if section else None,
         "index": configuration.index.model_dump(),
-        "report": [str(path) for path in configuration.exports.report],
+        "report": [relative_path(path, configuration) for path in configuration.exports.report],
         "items": facts.revision,
         "labels": facts.labels,
         "hasher": facts.hasher,
@@ -237,7 +249,7 @@ def _evaluate(context: Context) -> Result:
         "warnings": list(report.warnings),
         "rows": [row.as_dict()["values"] | {"name": row.name} for row in report.rows],
     }
-    return report.verdict, details
+    return f"{report.provenance['queries']['rows']:,} queries, K = {section.k}", details
 
 
 # knn
@@ -266,6 +278,7 @@ STAGES: list[Stage] = [
         ("sync",),
         due=retraining_due,
         compares=False,
+        idle=kept,
     ),
     Stage(
         "encode",
@@ -275,7 +288,7 @@ STAGES: list[Stage] = [
         ("sync", "train"),
         due=_encode_due,
         compares=False,
-        idle="every item has a code",
+        idle=lambda context: "every item has a code",
     ),
     Stage(
         "evaluate",
