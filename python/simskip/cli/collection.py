@@ -104,7 +104,8 @@ def train(
         figures = {"hasher": repr(trained), "fingerprint": trained.fingerprint, "items": count, "held_out": held_out}
         typer.echo(json.dumps({**figures, "health": health.as_dict()}, indent=2))
         return
-    out.print(escape(f"{database}: {count:,} items have codes of {bits} bits ({hasher}); {held_out:,} held out"))
+    told = f"{database}: {count:,} items have codes of {bits} bits ({hasher}); {held_out:,} held out"
+    out.print(escape(told), soft_wrap=True)
     if health.collapsed:
         err.print(f"[yellow]warning:[/] {escape(health.diagnosis)}", soft_wrap=True)
 
@@ -130,7 +131,8 @@ def encode(database: Database, as_json: AsJson = False, quiet: Quiet = False) ->
     if as_json:
         typer.echo(json.dumps({"encoded": count}))
     else:
-        out.print(escape(f"{database}: {count:,} items encoded" if count else f"{database}: every item has its code"))
+        told = f"{count:,} items encoded" if count else "every item has its code"
+        out.print(escape(f"{database}: {told}"), soft_wrap=True)
 
 
 @app.command()
