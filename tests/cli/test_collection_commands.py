@@ -127,6 +127,7 @@ def test_wrong_use_of_embed(photos, trained, tmp_path, monkeypatch, words, statu
     (tmp_path / "empty").mkdir()
     names = {"photos": photos, "trained": trained, "empty": tmp_path / "empty"}
     assert told in failed(status, "embed", "-q", *(word.format(**names) for word in words))
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]  # nothing begun in vain
 
 
 def test_a_locked_collection_is_said_to_be(photos, database, monkeypatch):

@@ -180,7 +180,7 @@ def test_how_the_collection_is_searched_is_remembered(new_folder):
     go(new_folder)
     with simskip.Collection.open(new_folder / "out" / "words.db", read_only=True) as collection:
         assert State(collection).index() == {"rerank": 3, "scoring": "asymmetric"}
-        assert Facts.of(collection).without_code == 0
+        assert Facts(collection).without_code == 0
 
 
 def test_a_state_that_cannot_be_read_is_none(folder):
@@ -197,3 +197,9 @@ def test_a_configuration_may_be_given_and_relative_paths_begin_at_its_file(new_f
     run(configuration, progress=False)
     assert (new_folder / "out" / "report.json").exists()
     assert not list(Path.cwd().iterdir())
+
+
+def test_an_option_that_the_embedder_has_not_is_said_to_be(folder):
+    edit(folder, "embedder: words:vectors.txt", "embedder: {name: 'words:vectors.txt', options: {size: 1}}")
+    with pytest.raises(ValueError, match=r"embedder\.options do not fit .*'size'"):
+        go(folder)

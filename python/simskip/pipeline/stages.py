@@ -36,11 +36,14 @@ class Context:
         from ..embedding import load
 
         section = self.configuration.embedder
-        return load(section.name, **section.options)
+        try:
+            return load(section.name, **section.options)
+        except TypeError as error:  # a function's words about its arguments
+            raise ValueError(f"embedder.options do not fit {section.name}: {error}") from error
 
     def facts(self) -> Facts:
         """What the collection holds now."""
-        return Facts.of(self.collection)
+        return Facts(self.collection)
 
 
 @dataclass(frozen=True)
