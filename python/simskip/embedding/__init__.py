@@ -12,6 +12,7 @@ __all__ = [
     "EmbeddedTexts",
     "Embedder",
     "ImageEmbedder",
+    "MiniLMEmbedder",
     "SkippedFile",
     "SkippedText",
     "TextEmbedder",
@@ -25,6 +26,7 @@ __all__ = [
 # Loaded when first asked for. Name -> module.
 _LATER = {
     "EmbeddedTexts": "text_embedder",
+    "MiniLMEmbedder": "minilm_embedder",
     "SkippedText": "text_embedder",
     "TextEmbedder": "text_embedder",
     "WordEmbedder": "word_embedder",

@@ -19,6 +19,12 @@ def _efficientnet_lite0(**options: Any) -> Embedder:
     return ImageEmbedder(**options)
 
 
+def _minilm(**options: Any) -> Embedder:
+    from .minilm_embedder import MiniLMEmbedder
+
+    return MiniLMEmbedder(**options)
+
+
 def _glove(**options: Any) -> Embedder:
     from .word_embedder import WordEmbedder
 
@@ -39,6 +45,7 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
         "efficientnet-lite0": _efficientnet_lite0,
     },
     "text": {
+        "minilm": _minilm,
         "glove": _glove,
         "words:PATH": _words,
     },
