@@ -23,6 +23,12 @@ def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
     return make
 
 
+def _minilm(**options: Any) -> Embedder:
+    from .minilm_embedder import MiniLMEmbedder
+
+    return MiniLMEmbedder(**options)
+
+
 def _glove(**options: Any) -> Embedder:
     from .word_embedder import WordEmbedder
 
@@ -50,6 +56,7 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
         "onnx:PATH": _onnx,
     },
     "text": {
+        "minilm": _minilm,
         "glove": _glove,
         "words:PATH": _words,
     },
