@@ -207,6 +207,16 @@ def test_search_prints_a_table(trained):
     assert " bits" in done("search", "-d", trained, "--key", "sandal/03.png", "--rerank", 0).stdout.splitlines()[0]
 
 
+def test_words(tmp_path, monkeypatch):
+    (tmp_path / "v.txt").write_text("king 1 0 0\nqueen 0.9 0.1 0\nrome 0 1 0\n")
+    monkeypatch.chdir(tmp_path)
+    done("embed", "-m", "words:v.txt", "-d", "a.db", "-q")
+    monkeypatch.chdir("/")  # the collection knows where its words lie
+    hits = json.loads(done("search", "-d", tmp_path / "a.db", "--text", "king", "-k", 2, "--json").stdout)["hits"]
+    assert [hit["key"] for hit in hits] == ["king", "queen"]
+    assert "no vector for the word 'zzz'" in failed(2, "search", "-d", tmp_path / "a.db", "--text", "zzz")
+
+
 def test_search_with_conditions(trained):
     words = ["search", "-d", trained, "--key", "bag/00.png", "--json", "-k", 4]
 

@@ -149,7 +149,7 @@ def _sync_inputs(context: Context, facts: Facts) -> dict[str, Any]:
         if value is not None and Path(value).is_file():
             status = Path(value).stat()
             inputs[f"{name} file"] = [status.st_size, status.st_mtime_ns]
-    inputs["items"] = facts.revision if facts.items else None
+    inputs["collection"] = facts.revision
     return inputs
 
 

@@ -170,11 +170,15 @@ def label_marks(collection: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
 
 
 def changed_share(collection: Any, revision: int, items: int) -> float:
-    """The share of items that are new, changed or gone since a revision at which there were ``items``."""
+    """How much has changed since a revision at which there were ``items``.
+
+    The share of today's items that are new or changed, or that of the former ones that are gone or changed, whichever
+    is larger.
+    """
     database = collection._database
     now = database.value("SELECT count(*) FROM vectors")
     same = database.value("SELECT count(*) FROM vectors WHERE revision <= ?", (revision,))
-    return float(max(now - same, items - same) / max(items, 1))
+    return float(max((now - same) / max(now, 1), (items - same) / max(items, 1)))
 
 
 def changed_label_share(state: State, name: str, collection: Any) -> float:
