@@ -1,6 +1,9 @@
 """An application's file: what it may say, and what is said of mistakes in it."""
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simskip.pipeline import ConfigurationError, read_configuration
 
@@ -164,3 +167,56 @@ def test_a_mistake_is_said_with_its_line(folder, text, line, words):
     assert len(found) == 1, found
     assert found[0][0] == line
     assert words in found[0][1]
+
+
+SECTIONS = {
+    "data": ["images", "words", "texts", "labels", "limit"],
+    "collection": [],
+    "embedder": ["name", "options"],
+    "classifier": ["hidden", "epochs", "validation_fraction", "random_state"],
+    "hasher": ["name", "bits", "hold_out", "retrain", "parameters"],
+    "index": ["rerank", "scoring"],
+    "evaluation": ["k", "queries", "metrics", "baselines", "min_recall"],
+    "exports": ["report", "knn", "parquet", "codes", "hasher"],
+    "threads": [],
+    "path": [],
+}
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 10**12),
+    st.floats(),
+    st.sampled_from(["photos", "words.txt", "vocabulary", "csq", "pca", "glove", "onnx:", "a.html", "", "\0", "~x"]),
+)
+
+
+ANYTHING = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["k", "path", "epochs"]), inner),
+    max_leaves=4,
+)
+MAPPINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.fixed_dictionaries({}, optional=dict.fromkeys(keys, ANYTHING)) | ANYTHING
+        for name, keys in SECTIONS.items()
+    },
+)
+
+
+@given(MAPPINGS, st.booleans())
+def test_any_mapping_is_read_or_refused_with_places(tmp_path_factory, content, with_data):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "photos").mkdir()
+    (folder / "words.txt").write_text("a\n")
+    path = folder / "application.yaml"
+    path.write_text(yaml.safe_dump({**content, "data": {"images": "photos"}} if with_data else content))
+    try:
+        configuration = read_configuration(path)
+    except ConfigurationError as error:
+        messages = [problem.message for problem in error.problems]
+        placed = [problem for problem in error.problems if problem.place is not None]
+        assert all(messages)
+        assert len(placed) + sum("the file needs" in m or m == "is empty" for m in messages) >= len(messages) - 1
+    else:
+        assert configuration.data.kind in ("images", "texts", "words")

@@ -49,7 +49,7 @@ def embed(
     from ..embedding import load
 
     _use(threads)
-    folder = None if source is None else Path(source).expanduser()
+    folder = None if source is None else Path(source)
     if folder is not None and not folder.exists():  # before a collection is begun for it
         raise ValueError(f"--input: there is nothing at {source!r}")
     if model is None and not database.exists():

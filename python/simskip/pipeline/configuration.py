@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -40,7 +41,10 @@ REPORTS = (".html", ".json", ".csv")
 def _path(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{info.field_name} must be a path, got {'nothing' if value is None else repr(value)}")
-    return Path((info.context or {})["folder"], Path(value).expanduser())
+    try:
+        return Path((info.context or {})["folder"], Path(value).expanduser())
+    except RuntimeError:  # the home folder of nobody
+        raise ValueError(f"{info.field_name} must be a path, got {value!r}: there is no such user") from None
 
 
 def _folder(value: Any, info: ValidationInfo) -> Path:
@@ -160,9 +164,9 @@ class EmbedderSection(_Section):
 class ClassifierSection(_Section):
     """A classifier of the vectors, for search within the likely classes; see ``VectorClassifier``."""
 
-    hidden: list[int] = []
+    hidden: list[Annotated[int, Field(ge=1)]] = []
     epochs: int | None = Field(default=None, ge=1)
-    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    validation_fraction: float = Field(default=0.1, ge=0, le=0.5)
     random_state: int = Field(default=0, ge=0)
 
 
@@ -270,11 +274,15 @@ class Configuration(_Section):
     evaluation: EvaluationSection | None = None
     exports: ExportsSection = ExportsSection()
     threads: int | None = Field(default=None, ge=1, le=1024)
-    path: Path = Field(default=Path("application.yaml"), exclude=True, init=False)
+    _path: Path = PrivateAttr(default=Path("application.yaml"))
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     @property
     def folder(self) -> Path:
-        return self.path.parent
+        return self._path.parent
 
     def _embeds(self) -> str | None:
         """What the embedder takes, as far as its name tells."""
@@ -375,7 +383,8 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
         raise document.error([*document.problems, *problems_of(error, Configuration, document)]) from None
     if document.problems:
         raise document.error(document.problems)
-    return configuration.model_copy(update={"path": file})
+    configuration._path = file
+    return configuration
 
 
 def _fill_in(given: dict[str, Any], file: Path) -> None:

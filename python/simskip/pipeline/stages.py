@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -166,10 +166,11 @@ def _train_classifier(context: Context) -> Result:
     assert section is not None
     parameters = {name: value for name, value in section.model_dump().items() if value is not None}
     classifier = context.collection.train_classifier(**parameters)
-    figures = {name: float(value) for name, value in classifier.calibration_.items()}
-    accuracy = figures.get("accuracy")
-    known = "" if accuracy is None else f", {accuracy:.0%} right on rows held out"
-    return f"{len(classifier.classes_):,} classes{known}", figures
+    classes = f"{len(classifier.classes_):,} classes"
+    if classifier.calibration_ is None:  # nothing was held out to judge it
+        return classes, {}
+    figures = asdict(classifier.calibration_)
+    return f"{classes}, {figures['accuracy']:.0%} right on rows held out", figures
 
 
 # train, encode
