@@ -207,6 +207,16 @@ def test_search_prints_a_table(trained):
     assert " bits" in done("search", "-d", trained, "--key", "sandal/03.png", "--rerank", 0).stdout.splitlines()[0]
 
 
+def test_names_are_printed_as_they_are(tmp_path):
+    names = ["a:b:c :warning:", "[bold]x[/bold]", "[/]\\", "日本"]
+    with simskip.Collection.open(tmp_path / "a.db") as collection:
+        collection.add(names, np.eye(4), labels=[":b:", "[x]", "[/]", None])
+    shown = done("search", "-d", tmp_path / "a.db", "--key", names[3], "-k", 4).stdout
+    for name in (*names[:3], ":b:", "[x]"):
+        assert name in shown
+    assert "no-such [key] :b:" in failed(2, "search", "-d", tmp_path / "a.db", "--key", "no-such [key] :b:")
+
+
 def test_words(tmp_path, monkeypatch):
     (tmp_path / "v.txt").write_text("king 1 0 0\nqueen 0.9 0.1 0\nrome 0 1 0\n")
     monkeypatch.chdir(tmp_path)

@@ -32,8 +32,9 @@ __all__ = [
 # Exit statuses: 0 done, 1 it could not be done, 2 wrong usage or input, 130 interrupted (128 + SIGINT).
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Without emoji: ":b:" in a file name is no picture.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 _SHOW = warnings.showwarning
