@@ -13,6 +13,7 @@ __all__ = [
     "Embedder",
     "ImageEmbedder",
     "SkippedFile",
+    "callable_embedder",
     "images",
     "load",
     "names",
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from . import image_embedder
 
         return getattr(image_embedder, name)
+    if name == "callable_embedder":
+        from .user_function import callable_embedder
+
+        return callable_embedder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
