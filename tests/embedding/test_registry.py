@@ -46,8 +46,8 @@ def test_load_reads_a_bare_path_by_its_suffix(families, tmp_path):
     assert embedding.load(f"words:{path}") == ("words", str(path), {})
 
 
-def test_load_and_images_give_the_same(embedder):
-    options = {"cache_dir": embedder.cache_dir, "threads": 2, "framing": "centre"}
+def test_load_and_images_give_the_same(networks):
+    options = {"cache_dir": networks, "threads": 2, "framing": "centre"}
     loaded = embedding.load("efficientnet-lite0", **options)
     made = embedding.images("efficientnet-lite0", **options)
     assert loaded.fingerprint == made.fingerprint

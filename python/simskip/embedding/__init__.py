@@ -8,6 +8,7 @@ from .embedder import Embedder
 from .registry import images, load, names, text
 
 __all__ = [
+    "EmbeddedBatch",
     "EmbeddedFiles",
     "EmbeddedTexts",
     "Embedder",
@@ -34,7 +35,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
+    if name in ("EmbeddedBatch", "EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
         from . import image_embedder
 
         return getattr(image_embedder, name)

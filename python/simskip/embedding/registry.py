@@ -9,14 +9,24 @@ from typing import Any
 
 from ..validation import choice
 from .embedder import Embedder
+from .model_name import split
 
 __all__ = ["images", "load", "names", "text"]
 
 
-def _efficientnet_lite0(**options: Any) -> Embedder:
-    from .image_embedder import ImageEmbedder
+def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
+    def make(**options: Any) -> Embedder:
+        from .lite_engine import lite_embedder
 
-    return ImageEmbedder(**options)
+        return lite_embedder(variant, **options)
+
+    return make
+
+
+def _onnx(path: str, **options: Any) -> Embedder:
+    from .onnx_model import onnx_embedder
+
+    return onnx_embedder(path, **options)
 
 
 def _minilm(**options: Any) -> Embedder:
@@ -42,7 +52,8 @@ def _words(path: str, **options: Any) -> Embedder:
 # nothing.
 _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
-        "efficientnet-lite0": _efficientnet_lite0,
+        **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
+        "onnx:PATH": _onnx,
     },
     "text": {
         "minilm": _minilm,
@@ -52,7 +63,7 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
-_SUFFIXES: dict[str, str] = {}
+_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH"}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
@@ -66,9 +77,11 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
     if isinstance(name, str):
-        family, _, rest = name.partition(":")
+        base, own = split(name)
+        options = {**own, **options}
+        family, _, rest = base.partition(":")
         for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
-            if ":" not in known and known == name:
+            if ":" not in known and known == base:
                 return maker(**options)
             if ":" in known and rest and known.partition(":")[0] == family:
                 return maker(rest, **options)
@@ -89,9 +102,16 @@ def images(
     Parameters
     ----------
     name : str
-        ``"efficientnet-lite0"``: 1280 numbers per image; 224 x 224 pixels; weights from the package index.
-    threads, batch_size, cache_dir
-        See ``simskip.embedding.ImageEmbedder``; further options too.
+        ``"efficientnet-lite0"``, ``"-lite1"``, ``"-lite2"``: 1280 numbers per image; 224, 240 and 260 pixels a
+        side; weights from the package index. ``"onnx:PATH"``: any ONNX model of images (see
+        ``simskip.embedding.onnx_model.onnx_embedder``). Options may stand in the name:
+        ``"onnx:model.onnx?output=features"``.
+    threads, batch_size
+        See ``simskip.embedding.ImageEmbedder``.
+    cache_dir : path, optional
+        Where exported networks are kept; see ``simskip.cache.cache_dir``.
+    **options
+        Of the embedder that the name stands for.
 
     Raises
     ------
@@ -145,8 +165,9 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Embedder:
     """
     name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
     if isinstance(name, str):
-        family = _SUFFIXES.get(Path(name).suffix.lower())
+        path = Path(split(name)[0])
+        family = _SUFFIXES.get(path.suffix.lower())
         known = any(name.startswith(each.partition(":")[0] + ":") for each in names() if ":" in each)
-        if family is not None and not known and Path(name).is_file():
+        if family is not None and not known and path.is_file():
             name = family.partition(":")[0] + ":" + name
     return _make(name, tuple(_EMBEDDERS), options)
