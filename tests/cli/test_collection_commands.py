@@ -127,6 +127,7 @@ def test_wrong_use_of_embed(photos, trained, tmp_path, monkeypatch, words, statu
     (tmp_path / "empty").mkdir()
     names = {"photos": photos, "trained": trained, "empty": tmp_path / "empty"}
     assert told in failed(status, "embed", "-q", *(word.format(**names) for word in words))
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]  # nothing begun in vain
 
 
 def test_a_locked_collection_is_said_to_be(photos, database, monkeypatch):
@@ -204,6 +205,16 @@ def test_search_prints_a_table(trained):
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3"]
     assert result.stderr == ""
     assert " bits" in done("search", "-d", trained, "--key", "sandal/03.png", "--rerank", 0).stdout.splitlines()[0]
+
+
+def test_words(tmp_path, monkeypatch):
+    (tmp_path / "v.txt").write_text("king 1 0 0\nqueen 0.9 0.1 0\nrome 0 1 0\n")
+    monkeypatch.chdir(tmp_path)
+    done("embed", "-m", "words:v.txt", "-d", "a.db", "-q")
+    monkeypatch.chdir("/")  # the collection knows where its words lie
+    hits = json.loads(done("search", "-d", tmp_path / "a.db", "--text", "king", "-k", 2, "--json").stdout)["hits"]
+    assert [hit["key"] for hit in hits] == ["king", "queen"]
+    assert "no vector for the word 'zzz'" in failed(2, "search", "-d", tmp_path / "a.db", "--text", "zzz")
 
 
 def test_search_with_conditions(trained):

@@ -54,12 +54,16 @@ def embed(
         raise ValueError(f"--input: there is nothing at {source!r}")
     if model is None and not database.exists():
         raise ValueError(f"--model must be given to begin the collection {database}, for example -m efficientnet-lite0")
-    embedder = None if model is None else load(model)
-    with Collection.open(database) as collection:
-        report = collection.sync(
-            folder, embedder, label_from=None if labels == "none" else labels, prefix=prefix, progress=not quiet
-        )
-        count = len(collection)
+    embedder, begun = None if model is None else load(model), not database.exists()
+    label_from = None if labels == "none" else labels
+    try:
+        with Collection.open(database) as collection:
+            report = collection.sync(folder, embedder, label_from=label_from, prefix=prefix, progress=not quiet)
+            count = len(collection)
+    except ValueError:
+        if begun:
+            _remove_empty(database)
+        raise
     counts = {name: getattr(report, name) for name in ("added", "updated", "moved", "removed", "unchanged")}
     unreadable = [{"key": key, "reason": reason} for key, reason in report.unreadable]
     if as_json:
@@ -71,6 +75,19 @@ def embed(
     show_unreadable(report.unreadable)
     if unreadable and not count:
         raise ValueError(f"nothing in {source} could be read")
+
+
+def _remove_empty(database: Path) -> None:
+    """Take away a collection that was begun in vain."""
+    from ..collection import Collection
+
+    if not database.is_file():
+        return
+    with Collection.open(database, create=False) as collection:
+        empty = len(collection) == 0 and not collection.unreadable()
+    if empty:
+        for name in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
+            name.unlink(missing_ok=True)
 
 
 @app.command()

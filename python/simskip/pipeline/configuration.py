@@ -276,6 +276,18 @@ class Configuration(_Section):
     def folder(self) -> Path:
         return self.path.parent
 
+    def _embeds(self) -> str | None:
+        """What the embedder takes, as far as its name tells."""
+        from ..embedding import names
+
+        name, colon, _ = self.embedder.name.partition(":")
+        for kind in ("images", "text"):
+            if name + colon in {
+                known.partition(":")[0] + colon for known in names(kind) if (":" in known) == bool(colon)
+            }:
+                return kind
+        return None
+
     @field_validator("embedder", mode="before")
     @classmethod
     def _only_a_name(cls, value: Any) -> Any:
@@ -296,6 +308,10 @@ class Configuration(_Section):
     def _fits_together(self) -> Configuration:
         mistakes: list[tuple[tuple[Any, ...], str]] = []
         labelled = self.data.label_from is not None
+        embeds = self._embeds()
+        if embeds is not None and embeds != ("images" if self.data.kind == "images" else "text"):
+            message = f"{self.embedder.name} embeds {embeds}, but data has {self.data.kind}"
+            mistakes.append((("embedder",), message))
         if self.hasher is not None and is_supervised(self.hasher.name) and not labelled:
             message = f"the hasher '{self.hasher.name}' learns from labels: give data.labels, or choose 'neighbors'"
             mistakes.append((("hasher",), message))

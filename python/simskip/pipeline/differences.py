@@ -10,6 +10,7 @@ __all__ = ["differences"]
 _SHOWN = 3
 # Inputs that are numbers of states or hashes: that they changed says something, their values do not.
 _OPAQUE = {
+    "collection": "the collection was changed meanwhile",
     "items": "items changed",
     "labels": "labels changed",
     "hasher": "the hasher changed",

@@ -36,11 +36,14 @@ class Context:
         from ..embedding import load
 
         section = self.configuration.embedder
-        return load(section.name, **section.options)
+        try:
+            return load(section.name, **section.options)
+        except TypeError as error:  # a function's words about its arguments
+            raise ValueError(f"embedder.options do not fit {section.name}: {error}") from error
 
     def facts(self) -> Facts:
         """What the collection holds now."""
-        return Facts.of(self.collection)
+        return Facts(self.collection)
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def _sync_inputs(context: Context, facts: Facts) -> dict[str, Any]:
         if value is not None and Path(value).is_file():
             status = Path(value).stat()
             inputs[f"{name} file"] = [status.st_size, status.st_mtime_ns]
-    inputs["items"] = facts.revision if facts.items else None
+    inputs["collection"] = facts.revision
     return inputs
 
 

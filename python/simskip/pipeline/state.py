@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -105,39 +106,53 @@ class State:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
-@dataclass(frozen=True)
 class Facts:
-    """What a collection holds at one moment."""
+    """What a collection holds at one moment; read when first asked for.
 
-    items: int
-    revision: int
-    without_code: int
-    labels: str
-    embedder: str | None
-    hasher: str | None
-    classifier: str | None
+    Parameters
+    ----------
+    collection : Collection
+    """
 
-    @classmethod
-    def of(cls, collection: Any) -> Facts:
-        """Look at a collection."""
-        database = collection._database
-        with database.reading() as connection:
+    def __init__(self, collection: Any) -> None:
+        self._database = collection._database
 
-            def value(sql: str, *parameters: Any) -> Any:
-                row = connection.execute(sql, parameters).fetchone()
-                return None if row is None else row[0]
+    @cached_property
+    def items(self) -> int:
+        """Items with a vector."""
+        return int(self._database.value("SELECT count(*) FROM vectors"))
 
-            models = {
-                role: value("SELECT fingerprint FROM models WHERE role = ?", role)
-                for role in ("embedder", "hasher", "classifier")
-            }
-            return cls(
-                items=value("SELECT count(*) FROM vectors"),
-                revision=value("SELECT value FROM meta WHERE name = 'revision'"),
-                without_code=value("SELECT count(*) FROM vectors LEFT JOIN codes USING (id) WHERE codes.id IS NULL"),
-                labels=_labels_digest(connection),
-                **models,
-            )
+    @cached_property
+    def revision(self) -> int:
+        """Grows with every change of vectors or of which items there are."""
+        return int(self._database.value("SELECT value FROM meta WHERE name = 'revision'"))
+
+    @cached_property
+    def without_code(self) -> int:
+        """Items that a hasher must encode."""
+        return int(
+            self._database.value("SELECT count(*) FROM vectors LEFT JOIN codes USING (id) WHERE codes.id IS NULL")
+        )
+
+    @cached_property
+    def labels(self) -> str:
+        """A hash of which item has which label."""
+        with self._database.reading() as connection:
+            return _labels_digest(connection)
+
+    @cached_property
+    def embedder(self) -> str | None:
+        """The embedder's fingerprint."""
+        return self._fingerprint("embedder")
+
+    @cached_property
+    def hasher(self) -> str | None:
+        """The hasher's."""
+        return self._fingerprint("hasher")
+
+    def _fingerprint(self, role: str) -> str | None:
+        value: str | None = self._database.value("SELECT fingerprint FROM models WHERE role = ?", (role,))
+        return value
 
 
 def _labels_digest(connection: Any) -> str:
@@ -155,11 +170,15 @@ def label_marks(collection: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
 
 
 def changed_share(collection: Any, revision: int, items: int) -> float:
-    """The share of items that are new, changed or gone since a revision at which there were ``items``."""
+    """How much has changed since a revision at which there were ``items``.
+
+    The share of today's items that are new or changed, or that of the former ones that are gone or changed, whichever
+    is larger.
+    """
     database = collection._database
     now = database.value("SELECT count(*) FROM vectors")
     same = database.value("SELECT count(*) FROM vectors WHERE revision <= ?", (revision,))
-    return float(max(now - same, items - same) / max(items, 1))
+    return float(max((now - same) / max(now, 1), (items - same) / max(items, 1)))
 
 
 def changed_label_share(state: State, name: str, collection: Any) -> float:
