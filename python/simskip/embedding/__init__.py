@@ -19,6 +19,7 @@ __all__ = [
     "SkippedText",
     "TextEmbedder",
     "WordEmbedder",
+    "callable_embedder",
     "images",
     "load",
     "names",
@@ -36,6 +37,7 @@ _LATER = {
     "SkippedText": "text_embedder",
     "TextEmbedder": "text_embedder",
     "WordEmbedder": "word_embedder",
+    "callable_embedder": "user_function",
 }
 
 

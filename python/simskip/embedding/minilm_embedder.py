@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import cache
 from ..extras import require
 from ..validation import choice
 from . import minilm
+from .model_name import joined
+from .onnx_session import OnnxSession
+from .ordered_work import Cancellation
 from .text_embedder import TextEmbedder, Unusable, Vectors
 
 __all__ = ["MiniLMEmbedder"]
 
+_NAME = "minilm"
 # Tokens per call of the network. One core computes 8,400 tokens a second from 256 on, 7,000 at 64 and fewer again
 # beyond 1,024, where the activations leave its cache; 256 take 30 ms, so Ctrl-C is answered soon.
 _TOKENS = 256
@@ -66,7 +69,6 @@ class MiniLMEmbedder(TextEmbedder):
     True
     """
 
-    name = "minilm"
     dim = minilm.DIM
 
     def __init__(
@@ -79,8 +81,9 @@ class MiniLMEmbedder(TextEmbedder):
         super().__init__(threads=threads, window=_WINDOW)
         self.cache_dir = cache_dir
         self.on_long = choice(on_long, "on_long", ("cut", "error"))
+        self.name = joined(_NAME, {"on_long": None if on_long == "cut" else on_long})
         tokenizers = require("tokenizers", "text", "Embedding text with MiniLM")
-        self._session = _session(_exported(cache_dir))
+        self._session = OnnxSession(_exported(cache_dir), "text")
         self._tokenizer = tokenizers.Tokenizer.from_buffer(minilm.read_tokenizer())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -89,7 +92,7 @@ class MiniLMEmbedder(TextEmbedder):
     def fingerprint(self) -> str:
         """Identity of weights, graph and tokenizer."""
         weights, tokenizer = minilm.WEIGHTS_SHA256[:16], minilm.TOKENIZER_SHA256[:16]
-        return f"{self.name} weights={weights} graph={minilm.EXPORT_VERSION} tokenizer={tokenizer}"
+        return f"{_NAME} weights={weights} graph={minilm.EXPORT_VERSION} tokenizer={tokenizer}"
 
     def _tokens(self, text: str) -> list[int]:
         """All tokens of a text, or more than the network takes if it is very long."""
@@ -127,20 +130,20 @@ class MiniLMEmbedder(TextEmbedder):
             for first in range(start, end, step):
                 yield order[first : min(first + step, end)].tolist()
 
-    def _run(self, prepared: list[list[int]]) -> Vectors:
+    def _run(self, prepared: list[list[int]], cancellation: Cancellation) -> Vectors:
         tokens = np.zeros((len(prepared), _padded(len(prepared[0]))), np.int64)
         mask = np.zeros(tokens.shape, np.float32)
         for row, ids in enumerate(prepared):
             tokens[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
-        vectors: npt.NDArray[np.float32] = self._session.run(["vectors"], {"tokens": tokens, "mask": mask})[0]
+        vectors: Vectors = self._session.run("vectors", {"tokens": tokens, "mask": mask}, cancellation)
         return vectors
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.threads, self.cache_dir, self.on_long)
 
     def __repr__(self) -> str:
-        return f"MiniLMEmbedder({self.name!r}, dim={self.dim}, on_long={self.on_long!r})"
+        return f"MiniLMEmbedder({self.name!r}, dim={self.dim})"
 
 
 def _rebuild(threads: int | None, cache_dir: Any, on_long: str) -> MiniLMEmbedder:
@@ -156,18 +159,9 @@ def _padded(length: int) -> int:
 def _exported(directory: str | os.PathLike[str] | None) -> Path:
     """The network's ONNX file, exported if the cache has no intact one."""
     return cache.cached_bytes(
-        MiniLMEmbedder.name,
+        _NAME,
         cache.fingerprint(minilm.WEIGHTS_SHA256, str(minilm.EXPORT_VERSION)),
         "onnx",
         lambda: [minilm.build_graph(minilm.read_weights())],
         directory,
     )
-
-
-def _session(path: Path) -> Any:
-    runtime = require("onnxruntime", "text", "Embedding text with MiniLM")
-    options = runtime.SessionOptions()
-    # Parallel over batches, in our threads: no spinning pool beside OpenMP's, and the sums do not depend on the count.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
