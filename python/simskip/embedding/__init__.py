@@ -14,6 +14,7 @@ __all__ = [
     "Embedder",
     "ImageEmbedder",
     "MiniLMEmbedder",
+    "SentenceTransformersEmbedder",
     "SkippedFile",
     "SkippedText",
     "TextEmbedder",
@@ -28,6 +29,7 @@ __all__ = [
 _LATER = {
     "EmbeddedTexts": "text_embedder",
     "MiniLMEmbedder": "minilm_embedder",
+    "SentenceTransformersEmbedder": "sentence_transformers_embedder",
     "SkippedText": "text_embedder",
     "TextEmbedder": "text_embedder",
     "WordEmbedder": "word_embedder",
