@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -28,6 +29,8 @@ from .live_index import LiveIndex, State
 from .models import Models
 from .neighbor_store import NeighborStore
 from .neighbor_table import NeighborTable
+from .parquet_export import export
+from .parquet_import import ParquetItems, removed_on_error
 from .queries import Question, one_given
 from .registration import EmbedderOfCollection, register_source
 from .sources import FolderSource, source_of
@@ -66,6 +69,7 @@ class Collection:
         self._models = Models(database)
         self._embedder = EmbedderOfCollection(database, self._models)
         self._live = LiveIndex(database, self._models, metric)
+        self._neighbors = NeighborStore(database, self._live, metric, _RERANK)
         self._metric = metric
         self._filters: Filters | None = None
         self._lock = threading.Lock()
@@ -544,46 +548,39 @@ class Collection:
         with self._database.reading() as connection:
             return read_codes(connection, hasher.n_bits)
 
-    # Asking in advance.
-
     def knn_table(self, k: int = 25, *, exact: bool | None = None, progress: bool = True) -> NeighborTable:
-        """The k nearest items of every item, computed once and kept in the file (SQL table ``neighbors``).
+        """The k nearest of every item, computed once and kept in the file; see ``NeighborStore.table``.
 
-        A table that is there and of the items as they are now is read instead. Takes one search per item and
-        n * k * 12 bytes of memory, of the file about twice that; nothing of size n * n.
-
-        Parameters
-        ----------
-        k : int
-        exact : bool, optional
-            Compare all vectors (True), or let codes choose the candidates as ``search`` does (False). Default: codes
-            if there is a hasher; an exact table is taken if it is there.
-        progress : bool
-            Show a bar.
-
-        Raises
-        ------
-        ValueError
-            If there are no items, or no hasher where codes are asked for.
-        CollectionError
-            If items are changed by another program meanwhile.
+        One search per item, by codes if there is a hasher and ``exact`` is not True; nothing of size n * n. A table of
+        the items as they are now is read instead.
         """
-        return self._neighbors().table(positive_int(k, "k", maximum=2**31 - 2), exact, progress)
+        return self._neighbors.table(positive_int(k, "k", maximum=2**31 - 2), exact, progress)
 
     def neighbors(self, key: str, k: int = 10) -> Hits:
         """The k nearest of an item, itself left out, looked up in the table that ``knn_table`` has made.
 
-        Raises
-        ------
-        ValueError
-            If there is no table or it is out of date (items were added, changed or removed since), if it has fewer
-            than k neighbours per item, or if there is no such item.
+        Raises ``ValueError`` if there is none, it is out of date or too narrow, or there is no such item.
         """
-        distances, ids = self._neighbors().of(key, positive_int(k, "k"))
-        return self._hits(np.array(distances, np.float32), np.array(ids, np.int64), self._metric)
+        return self._hits(*self._neighbors.of(key, positive_int(k, "k")), self._metric)
 
-    def _neighbors(self) -> NeighborStore:
-        return NeighborStore(self._database, self._live, self._metric, _RERANK)
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = True, codes: bool = True) -> int:
+        """Write everything to a ``.parquet`` file or a folder of them; how many items. See ``parquet_export``."""
+        return export(self._database, path, vectors=vectors, codes=codes)
+
+    @classmethod
+    def import_(
+        cls, parquet: str | os.PathLike[str], db: str | os.PathLike[str], *, metric: str | None = None
+    ) -> Collection:
+        """A collection from what ``export`` wrote, or from any Parquet with columns ``key`` and ``vector``.
+
+        See ``parquet_import.ParquetItems``. ``db`` is made, or gets the items added; in one transaction.
+        """
+        items = ParquetItems(parquet, metric)
+        with removed_on_error(db), contextlib.ExitStack() as closed_on_error:
+            collection = closed_on_error.enter_context(cls.open(db, metric=items.metric))
+            items.into(collection._database, collection._models, collection._embedder)
+            closed_on_error.pop_all()
+        return collection
 
     def _question(self) -> Question:
         return Question(self._database, self.dim or 0, self._embedder.get)
