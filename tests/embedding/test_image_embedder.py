@@ -186,11 +186,11 @@ def test_batches_shrink_with_the_input():
         geometry = Geometry((224, 224))
 
     embedder = image_embedder.ImageEmbedder(Engine())
-    assert embedder._batch_for_memory(2) == 4
-    Engine.geometry = Geometry((512, 512))
-    assert embedder._batch_for_memory(1) == 2
-    Engine.geometry = Geometry((2048, 2048))
-    assert embedder._batch_for_memory(1) == embedder._batch_for_memory(8) == 1
+    found = []
+    for side in (224, 384, 512, 2048):
+        Engine.geometry = Geometry((side, side))
+        found.append(embedder._batch_for_memory())
+    assert found == [4, 2, 1, 1]
 
 
 def test_an_engine_that_is_not_concurrent_runs_once_at_a_time(photos):

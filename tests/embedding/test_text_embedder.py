@@ -28,7 +28,7 @@ class Lengths(TextEmbedder):
     def _prepare(self, texts):
         return [Unusable("an x") if "x" in text else len(text) for text in texts]
 
-    def _run(self, prepared):
+    def _run(self, prepared, cancellation):
         self.calls.append((threading.current_thread(), len(prepared)))
         time.sleep(self.seconds)
         return np.array([[length, -length] for length in prepared], np.float32)
@@ -130,7 +130,7 @@ def test_texts_are_drawn_when_their_turn_comes():
 
 def test_an_error_while_computing_comes_out_and_the_threads_end():
     class Broken(Lengths):
-        def _run(self, prepared):
+        def _run(self, prepared, cancellation):
             raise RuntimeError("broken")
 
     before = threading.active_count()
@@ -158,10 +158,10 @@ def test_interrupting_stops_and_leaves_the_embedder_usable(concurrent):
     class Interrupting(Lengths):
         armed = True
 
-        def _run(self, prepared):
+        def _run(self, prepared, cancellation):
             if len(self.calls) == 2 and self.armed:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            return super()._run(prepared)
+            return super()._run(prepared, cancellation)
 
     embedder = Interrupting(concurrent, seconds=0.001, threads=2, batch_size=1, window=50)
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from ..embedding.batches import embed_batches
 from ..hashing import Hasher
 from .database import Database
 from .items import read_vectors
-from .sources import FileEntry, FolderSource
+from .sources import NOT_TRUSTED, FileEntry, FolderSource
 from .sync import ItemWriter, NewItem, SyncReport, progress_bar, record_unreadable, remove_items, unreadable
 
 __all__ = ["FileSync"]
@@ -114,9 +114,12 @@ class FileSync:
         todo = []
         for entry in entries:
             known = self._known.get(entry.key)
-            if known is not None and (entry.size, entry.mtime_ns) == (known.size, known.mtime_ns):
+            now = (entry.size, entry.mtime_ns)
+            if entry.mtime_ns == NOT_TRUSTED:
+                todo.append(entry)
+            elif known is not None and now == (known.size, known.mtime_ns):
                 self._report.unchanged += 1
-            elif failed.get(entry.key) != (entry.size, entry.mtime_ns):
+            elif failed.get(entry.key) != now:
                 todo.append(entry)
         return todo
 

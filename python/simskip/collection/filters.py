@@ -27,7 +27,7 @@ _TOKENS = re.compile(
 # The only things that a condition may do: select, read these columns, call functions that compute and touch nothing.
 _ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 _READABLE = {("items", column) for column in COLUMNS} | {("items", "ROWID"), ("items", "")}
-_JSON_TABLES = {"json_each", "json_tree"}
+_JSON_TABLES = ("json_each", "json_tree")
 _FORBIDDEN = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "randomblob", "zeroblob"}
 _STEPS_BETWEEN_CTRL_C = 100_000  # of SQLite's machine: about a millisecond
 _REMEMBERED = 16
@@ -97,6 +97,8 @@ class Filters:
         columns = [f"json_extract(attributes, {_path(name)}) AS {quoted(name)}" for name in shown.values()]
         selection = f"SELECT {', '.join([*COLUMNS, *columns])} FROM items"
         query = f"SELECT id FROM ({selection}) WHERE (\n{where}\n) ORDER BY id"
+        for table in _JSON_TABLES:  # declared by SQLite at their first use, in a way that looks like a change of tables
+            self._connection.execute(f"SELECT 1 FROM {table}('[]')").fetchall()
         try:
             self._connection.set_authorizer(_authorize)
             try:

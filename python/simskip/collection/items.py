@@ -16,6 +16,7 @@ from .database import Database
 from .filters import COLUMNS
 
 __all__ = [
+    "RESERVED_NAMES",
     "changed_vectors",
     "checked_attributes",
     "checked_keys",
@@ -32,6 +33,9 @@ __all__ = [
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+
+# What `where` would not take for an attribute: SQLite reads "true" and "false", quoted or not, as numbers.
+RESERVED_NAMES = frozenset((*COLUMNS, "rowid", "oid", "_rowid_", "true", "false"))
 
 _FETCH = 4096
 _STORED = np.dtype("<f4")
@@ -81,8 +85,8 @@ def checked_attributes(attributes: Mapping[str, Any], name: str = "attributes") 
     for attribute in attributes:
         if not isinstance(attribute, str) or not attribute or '"' in attribute or not _storable(attribute):
             raise ValueError(f'{name} must have non-empty strings without " as names, got {attribute!r}')
-        if attribute.lower() in (*COLUMNS, "rowid", "oid", "_rowid_"):
-            raise ValueError(f"{name} must not be called {attribute!r}: items have a column of that name")
+        if attribute.lower() in RESERVED_NAMES:
+            raise ValueError(f"{name} must not be called {attribute!r}: that name means something else in a condition")
     try:
         return json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "create", "upgrade", "version_of"
 APPLICATION_ID = 0x73696D53
 
 # One script per schema version: the first makes an empty file, each later one changes the tables of the version before.
-# A published script never changes.
+# A published script never changes. A statement ends where a line ends.
 _SCRIPTS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;

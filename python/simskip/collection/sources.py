@@ -11,7 +11,7 @@ from typing import Any
 
 from ..datasets.folders import IMAGE_SUFFIXES, files_below
 
-__all__ = ["FileEntry", "FolderSource", "TextSource", "source_of"]
+__all__ = ["NOT_TRUSTED", "FileEntry", "FolderSource", "TextSource", "source_of"]
 
 _TEXT_SUFFIXES = frozenset((".txt", ".md", ".rst"))
 # A file changed this shortly before it was looked at may change again within the resolution of its time.

@@ -14,10 +14,12 @@ __all__ = [
     "EmbeddedTexts",
     "Embedder",
     "ImageEmbedder",
+    "MiniLMEmbedder",
     "SkippedFile",
     "SkippedText",
     "TextEmbedder",
     "WordEmbedder",
+    "callable_embedder",
     "images",
     "load",
     "names",
@@ -30,10 +32,12 @@ _LATER = {
     "EmbeddedFiles": "embedded_files",
     "EmbeddedTexts": "text_embedder",
     "ImageEmbedder": "image_embedder",
+    "MiniLMEmbedder": "minilm_embedder",
     "SkippedFile": "embedded_files",
     "SkippedText": "text_embedder",
     "TextEmbedder": "text_embedder",
     "WordEmbedder": "word_embedder",
+    "callable_embedder": "user_function",
 }
 
 

@@ -17,6 +17,7 @@ from ..extras import require
 from ..validation import positive_int
 from .embedded_files import EmbeddedBatch, EmbeddedFiles, SkippedFile
 from .image_engine import ImageEngine
+from .model_name import split
 from .ordered_work import Cancellation, in_order
 from .picture import as_batch, read_pixels, to_pixels
 
@@ -25,11 +26,12 @@ __all__ = ["EmbeddedBatch", "EmbeddedFiles", "ImageEmbedder", "SkippedFile"]
 T = TypeVar("T")
 Vectors = npt.NDArray[np.float32]
 
-# What all calls of a network that run at once may take together, roughly.
-_MEMORY = 512 << 20
+# What one call of a network may take, roughly.
+_MEMORY = 256 << 20
 # Bytes that a convolutional network holds at a time per byte of its float32 input: VGG-16 stays below 45.
 _ACTIVATIONS = 64
 _BATCH = 4
+_NOT_FINITE = "the model gave numbers that are not finite"
 
 
 class ImageEmbedder:
@@ -44,7 +46,7 @@ class ImageEmbedder:
         The vectors are the same bytes for every number.
     batch_size : int, optional
         Images per call of the network; by default 4, fewer where that would take too much memory (estimated from
-        the input's size, so that all threads together stay near 512 MiB). Small batches stay in the processor's
+        the input's size, so that each thread stays near 256 MiB). Small batches stay in the processor's
         cache: on the machine this was measured on, one thread embeds 245 images a second one by one, 208 in fours
         and 145 in thirty-twos with EfficientNet-Lite0.
 
@@ -125,7 +127,12 @@ class ImageEmbedder:
             cancellation.check()
             chunk = images[span.start : span.stop]
             pixels = [self._checked_pixels(image, i) for i, image in zip(span, chunk, strict=False)]
-            out[span.start : span.start + len(pixels)] = run(pixels)
+            vectors = run(pixels)
+            finite = np.isfinite(vectors).all(axis=1)
+            if not finite.all():
+                position = span.start + int(np.argmin(finite))
+                raise ValueError(f"batch holds a bad image at position {position}: {_NOT_FINITE}")
+            out[span.start : span.start + len(pixels)] = vectors
             return len(pixels)
 
         with (
@@ -199,7 +206,9 @@ class ImageEmbedder:
         run = self._runner(cancellation)
 
         def work(span: range) -> EmbeddedBatch:
-            rows, pixels, bad = [], [], []
+            rows: list[int] = []
+            pixels: list[npt.NDArray[np.uint8]] = []
+            bad: dict[int, str] = {}
             for row in span:
                 cancellation.check()
                 try:
@@ -207,9 +216,12 @@ class ImageEmbedder:
                     rows.append(row)
                 # Pillow's decoders raise nearly anything on damaged files (struct.error, KeyError, ...).
                 except Exception as error:
-                    bad.append(SkippedFile(Path(files[row]), _reason(error)))
+                    bad[row] = _reason(error)
             vectors = run(pixels) if pixels else np.empty((0, self.dim), np.float32)
-            return EmbeddedBatch(np.array(rows, np.int64), vectors, bad)
+            kept, finite = np.array(rows, np.int64), np.isfinite(vectors).all(axis=1)
+            bad.update((row, _NOT_FINITE) for row in kept[~finite].tolist())
+            skipped = [SkippedFile(Path(files[row]), bad[row]) for row in sorted(bad)]
+            return EmbeddedBatch(kept[finite], vectors[finite], skipped)
 
         parts: list[EmbeddedBatch] = []
         seen = 0
@@ -231,7 +243,7 @@ class ImageEmbedder:
     ) -> Generator[T, None, None]:
         """``work`` on 0..n-1 in ranges of the batch size, no range over a multiple of ``piece``."""
         threads = self.threads or cpu.threads()
-        batch = self.batch_size or self._batch_for_memory(threads)
+        batch = self.batch_size or self._batch_for_memory()
         piece = piece or max(n, 1)
         spans = (
             range(start, min(start + batch, first + piece, n))
@@ -240,13 +252,13 @@ class ImageEmbedder:
         )
         return in_order(work, spans, threads, cancellation)
 
-    def _batch_for_memory(self, threads: int) -> int:
+    def _batch_for_memory(self) -> int:
         geometry = self.engine.geometry
         if geometry is None:
             return 1
         height, width = geometry.size
         each = height * width * 3 * 4 * _ACTIVATIONS
-        return max(1, min(_BATCH, _MEMORY // (threads * each)))
+        return max(1, min(_BATCH, _MEMORY // each))
 
     def _runner(self, cancellation: Cancellation) -> Callable[[list[npt.NDArray[np.uint8]]], Vectors]:
         turn = contextlib.nullcontext() if self.engine.concurrent else threading.Lock()
@@ -269,7 +281,7 @@ class ImageEmbedder:
     def __repr__(self) -> str:
         geometry = self.engine.geometry
         framing = "" if geometry is None else f", framing={geometry.framing!r}"
-        return f"ImageEmbedder({self.name!r}, dim={self.dim}{framing})"
+        return f"ImageEmbedder({split(self.name)[0]!r}, dim={self.dim}{framing})"
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from ..validation import choice
 from . import efficientnet_lite
 from .efficientnet_lite import VARIANTS, Variant
 from .image_embedder import ImageEmbedder
+from .model_name import joined
 from .onnx_session import OnnxSession
 from .ordered_work import Cancellation
 from .picture import FRAMINGS, PIXELS_VERSION, Geometry
@@ -29,7 +30,7 @@ class LiteEngine:
 
     def __init__(self, variant: Variant, cache_dir: str | os.PathLike[str] | None, framing: str) -> None:
         self._arguments = variant, cache_dir, framing
-        self.name = variant.name
+        self.name = joined(variant.name, {"framing": None if framing == "whole" else framing})
         # The published evaluation cuts the side over the side + 32.
         side = variant.image_size
         self.geometry = Geometry((side, side), framing, side / (side + 32))

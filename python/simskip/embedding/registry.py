@@ -9,6 +9,7 @@ from typing import Any
 
 from ..validation import choice
 from .embedder import Embedder
+from .model_name import split
 
 __all__ = ["images", "load", "names", "text"]
 
@@ -20,6 +21,12 @@ def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
         return lite_embedder(variant, **options)
 
     return make
+
+
+def _minilm(**options: Any) -> Embedder:
+    from .minilm_embedder import MiniLMEmbedder
+
+    return MiniLMEmbedder(**options)
 
 
 def _glove(**options: Any) -> Embedder:
@@ -34,21 +41,50 @@ def _words(path: str, **options: Any) -> Embedder:
     return WordEmbedder.glove(path, **options)
 
 
+def _onnx(path: str, **options: Any) -> Embedder:
+    from .onnx_model import onnx_embedder
+
+    return onnx_embedder(path, **options)
+
+
+def _torchscript(path: str, **options: Any) -> Embedder:
+    from .torchscript import torchscript_embedder
+
+    return torchscript_embedder(path, **options)
+
+
+def _timm(name: str, **options: Any) -> Embedder:
+    from .model_zoo import timm_embedder
+
+    return timm_embedder(name, **options)
+
+
+def _torchvision(name: str, **options: Any) -> Embedder:
+    from .model_zoo import torchvision_embedder
+
+    return torchvision_embedder(name, **options)
+
+
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
 # behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
 # nothing.
 _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
         **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
+        "onnx:PATH": _onnx,
+        "torchscript:PATH": _torchscript,
+        "timm:NAME": _timm,
+        "torchvision:NAME": _torchvision,
     },
     "text": {
+        "minilm": _minilm,
         "glove": _glove,
         "words:PATH": _words,
     },
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
-_SUFFIXES: dict[str, str] = {}
+_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH", ".pt": "torchscript:PATH", ".torchscript": "torchscript:PATH"}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
@@ -62,9 +98,11 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
     if isinstance(name, str):
-        family, _, rest = name.partition(":")
+        base, own = split(name)
+        options = {**own, **options}
+        family, _, rest = base.partition(":")
         for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
-            if ":" not in known and known == name:
+            if ":" not in known and known == base:
                 return maker(**options)
             if ":" in known and rest and known.partition(":")[0] == family:
                 return maker(rest, **options)
@@ -86,7 +124,10 @@ def images(
     ----------
     name : str
         ``"efficientnet-lite0"``, ``"-lite1"``, ``"-lite2"``: 1280 numbers per image; 224, 240 and 260 pixels a
-        side; weights from the package index.
+        side; weights from the package index. ``"onnx:PATH"``: any ONNX model of images (see
+        ``simskip.embedding.onnx_model.onnx_embedder``). ``"torchscript:PATH"``, ``"timm:NAME"``,
+        ``"torchvision:NAME"``: PyTorch's (see ``simskip.embedding.torchscript`` and ``.model_zoo``). Options may
+        stand in the name: ``"onnx:model.onnx?output=features"``.
     threads, batch_size
         See ``simskip.embedding.ImageEmbedder``.
     cache_dir : path, optional
@@ -146,8 +187,9 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Embedder:
     """
     name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
     if isinstance(name, str):
-        family = _SUFFIXES.get(Path(name).suffix.lower())
+        path = Path(split(name)[0])
+        family = _SUFFIXES.get(path.suffix.lower())
         known = any(name.startswith(each.partition(":")[0] + ":") for each in names() if ":" in each)
-        if family is not None and not known and Path(name).is_file():
+        if family is not None and not known and path.is_file():
             name = family.partition(":")[0] + ":" + name
     return _make(name, tuple(_EMBEDDERS), options)

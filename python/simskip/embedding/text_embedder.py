@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .. import cpu
 from ..extras import require
 from ..validation import positive_int
+from .ordered_work import Cancellation
 
 __all__ = ["EmbeddedTexts", "SkippedText", "TextEmbedder", "Unusable"]
 
@@ -113,8 +114,11 @@ class TextEmbedder(ABC):
         """For each text what ``_run`` takes, or an ``Unusable``; called in one thread."""
 
     @abstractmethod
-    def _run(self, prepared: list[Any]) -> Vectors:
-        """The vectors of prepared texts, (m, dim); called in several threads at once if ``concurrent``."""
+    def _run(self, prepared: list[Any], cancellation: Cancellation) -> Vectors:
+        """The vectors of m >= 1 prepared texts, (m, dim); called in several threads at once if ``concurrent``.
+
+        May end early by ``CancelledError`` once ``cancellation`` says so.
+        """
 
     def _batches(self, prepared: list[Any]) -> Iterator[Sequence[int]]:
         """Which of the prepared texts are computed together."""
@@ -188,12 +192,13 @@ class TextEmbedder(ABC):
         pool: Executor = _Inline()
         if self.concurrent:
             pool = ThreadPoolExecutor(self.threads or cpu.threads(), thread_name_prefix="simskip-embed")
+        cancellation = Cancellation()
         pending: deque[_Window] = deque()
         source = iter(texts)
         first = 0
         try:
             while window := list(itertools.islice(source, self._window)):
-                pending.append(self._begin(pool, window, first, name))
+                pending.append(self._begin(pool, cancellation, window, first, name))
                 first += len(window)
                 # While the pool computes one window, the next is prepared: no thread waits at its end.
                 if len(pending) > self.concurrent:
@@ -201,10 +206,11 @@ class TextEmbedder(ABC):
             while pending:
                 yield pending.popleft().finish(self.dim)
         finally:
-            # What has not begun is dropped; at most one batch per thread is waited for.
+            # What has not begun is dropped, what runs is told to stop and waited for.
+            cancellation.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, pool: Executor, texts: list[str], first: int, name: str) -> _Window:
+    def _begin(self, pool: Executor, cancellation: Cancellation, texts: list[str], first: int, name: str) -> _Window:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ValueError(f"{name} must hold str, got {type(text).__name__} at position {first + i}")
@@ -218,7 +224,8 @@ class TextEmbedder(ABC):
                 rows.append(first + i)
                 good.append(prepared)
         parts: list[tuple[Sequence[int], Future[Vectors]]] = [
-            (members, pool.submit(self._run, [good[i] for i in members])) for members in self._batches(good)
+            (members, pool.submit(self._run, [good[i] for i in members], cancellation))
+            for members in self._batches(good)
         ]
         return _Window(np.array(rows, np.int64), skipped, parts)
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..cache import array_fingerprint, fingerprint
 from ..datasets.words import WordVectors, glove
 from ..validation import choice
+from .ordered_work import Cancellation
 from .text_embedder import TextEmbedder, Unusable, Vectors
 
 __all__ = ["WordEmbedder"]
@@ -126,7 +127,7 @@ class WordEmbedder(TextEmbedder):
             return Unusable("no word in it")
         return rows[0] if len(rows) == 1 else rows
 
-    def _run(self, prepared: list[Any]) -> Vectors:
+    def _run(self, prepared: list[Any], cancellation: Cancellation) -> Vectors:
         single = np.fromiter((isinstance(rows, int) for rows in prepared), bool, len(prepared))
         out = np.zeros((len(prepared), self.dim), np.float32)
         out[single] = self.words.vectors[np.array([rows for rows in prepared if isinstance(rows, int)], np.int64)]
