@@ -1,0 +1,1 @@
+"""Items with their vectors, codes and classes in one place."""
