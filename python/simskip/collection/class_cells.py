@@ -53,13 +53,6 @@ class ClassCells:
         """(cells,) rows of each."""
         return np.diff(self.limits)
 
-    @property
-    def of_row(self) -> IntArray:
-        """(n,) the cell of each row."""
-        cells = np.empty(len(self.order), np.int64)
-        cells[self.order] = np.repeat(np.arange(len(self)), self.sizes)
-        return cells
-
     def closeness(self, X: FloatMatrix) -> FloatMatrix:
         """(q, d) -> (q, cells): larger is nearer to the centre; cosine, inner product, or minus the squared distance.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from .cell_gate import Plan
+from .class_cells import ClassCells
 
 __all__ = ["GateRecall", "GateReport"]
 
@@ -32,6 +36,22 @@ class GateReport:
     cells: IntArray
     classes: IntArray
     n_items: int
+
+    @classmethod
+    def of(cls, plans: Sequence[Plan], cells: ClassCells) -> GateReport:
+        """Of the plans of blocks of queries."""
+        none = np.empty(0, np.int64)
+        classes = []
+        for plan in plans:
+            opened = np.zeros((len(plan.rows), int(cells.classes[-1]) + 1), bool)
+            opened[plan.queries, cells.classes[plan.cells]] = True
+            classes.append(opened.sum(axis=1))
+        return cls(
+            np.concatenate([none, *(plan.rows for plan in plans)]),
+            np.concatenate([none, *(np.diff(plan.limits) for plan in plans)]),
+            np.concatenate([none, *classes]),
+            int(cells.limits[-1]),
+        )
 
     @property
     def share(self) -> float:

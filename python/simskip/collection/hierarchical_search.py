@@ -15,9 +15,10 @@ from ..index import HammingIndex
 from ..index.ids import IdArray, Where, allowed_ids
 from ..index.vector import METRICS, VectorIndex
 from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count, unique_ids
-from .cell_gate import GATES, CellGate, Plan, Ranking
+from .cell_gate import Plan
 from .cell_scan import CellScan
 from .class_cells import class_cells
+from .class_gate import ClassGate, GateOptions, least_probability
 from .class_labels import class_array, class_numbers
 from .gate_report import GateRecall, GateReport
 from .vector_classifier import VectorClassifier
@@ -30,9 +31,7 @@ PROBABILITY = 0.9
 _LEAST_CELL = 32  # rows of a cell on average; smaller ones cost more to rank than to scan
 _FITTED_QUERIES = 300
 _FITTED_NEIGHBORS = 25
-_QUERY_BLOCK = 256
-# One-sided 95 %: how far below the target a mean of other queries may fall is left to one case in twenty.
-_SURE = 1.645
+_QUERY_BLOCK = 512
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -89,8 +88,8 @@ class HierarchicalSearch:
 
     With whole classes (``rows_per_cell=None``) it means: classes that should hold the query's own in nine of ten cases.
 
-    Answers are the same bytes for any number of threads and however queries are put into batches. Objects do not
-    change after they are made (but ``tune_gate`` sets the gate), and several threads may search at once (``scanned_``
+    Answers are the same bytes for any number of threads and however queries are put into batches (a hasher's outputs
+    within rounding of 0 aside, see ``Hasher.encode``). Objects do not change after they are made (but ``tune_gate`` sets the gate), and several threads may search at once (``scanned_``
     is then that of any of them). Codes are scanned so fast that gating pays only with vectors, or millions of codes.
 
     Examples
@@ -141,22 +140,22 @@ class HierarchicalSearch:
             classifier.fit(X, labels, progress=False)
             unseen[classifier.trained_] = False
         self.classifier_ = classifier
-        self._columns = _columns(classifier, classes)
+        self._gate = ClassGate(classifier, classes)
         self.classes_ = class_array(classes)
         missing = np.flatnonzero(numbers < 0)
-        self.predicted_ = own_ids[missing]
-        numbers[missing] = self._probabilities(X[missing]).argmax(axis=1)
+        self.predicted_ = np.sort(own_ids[missing])
+        numbers[missing] = self._gate.probabilities(X[missing]).argmax(axis=1)
         cells = class_cells(X, numbers, metric, size, seed)
         self._scan = CellScan(X, own_ids, cells)
+        self._gate.take(cells)
         self._codes: HammingIndex | None = None
         self._hasher = hasher
         if hasher is not None:
             self._codes = HammingIndex(hasher.n_bits)
             self._codes.add(checked_codes(hasher, X, hasher.n_bits), own_ids)
-        self._gate = CellGate(cells)
         self.probability_ = PROBABILITY
         self.scanned_ = np.empty(0, np.int64)
-        if self._gate.split:
+        if self._gate.cell_gate.split:
             chosen = np.flatnonzero(unseen) if unseen.sum() >= min(_FITTED_QUERIES, len(X) // 2) else np.arange(len(X))
             chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:_FITTED_QUERIES])
             self._fit(X[chosen], _FITTED_NEIGHBORS, own_ids[chosen], threads)
@@ -179,7 +178,7 @@ class HierarchicalSearch:
     @property
     def weights_(self) -> Doubles:
         """Of class probability, closeness and size in the gate."""
-        return self._gate.weights.copy()
+        return self._gate.cell_gate.weights.copy()
 
     def __len__(self) -> int:
         return len(self._scan)
@@ -192,8 +191,8 @@ class HierarchicalSearch:
 
     def labels(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
         """The class that each id is filed under; ``predicted_`` holds the ids whose class is a prediction."""
-        rows = self._scan.rows_of(unique_ids(ids, "ids"))
-        return np.asarray(self.classes_[self._scan.cells.classes[self._scan.cells.of_row[rows]]])
+        cells = self._scan.cells_of(unique_ids(ids, "ids"))
+        return np.asarray(self.classes_[self._scan.cells.classes[cells]])
 
     def search(
         self,
@@ -263,10 +262,12 @@ class HierarchicalSearch:
             raise ValueError(f"{name} must be None without a hasher: vectors are compared exactly")
         choice(scoring, "scoring", (None, *SCORINGS))
         depth = 1 if rerank is None else positive_int(rerank, "rerank")
-        plan_of, passed = self._planner(k, gate, probability, budget, top, widen, labels, where)
+        options = GateOptions.checked(gate, probability, budget, top, widen, self._covered(labels))
+        allowed = None if labels is None else self._gate.allowed(labels)
+        available, passed = self._passing(where)
         found, scanned = [], []
         for block in _blocks(queries):
-            plan = plan_of(block)
+            plan = self._gate.plan(block, k, options, available, allowed)
             scanned.append(plan.rows)
             if self._codes is None:
                 found.append(self._scan.nearest(block, plan, k, passed, n_threads))
@@ -295,8 +296,11 @@ class HierarchicalSearch:
     ) -> GateReport:
         """What ``search`` would compare each query with; parameters as there. Reads no vectors."""
         queries, k = self._queries(X), positive_int(k, "k", maximum=2**31 - 1)
-        plan_of, _ = self._planner(k, gate, probability, budget, top, widen, labels, where)
-        return self._report([plan_of(block) for block in _blocks(queries)])
+        options = GateOptions.checked(gate, probability, budget, top, widen, self._covered(labels))
+        allowed = None if labels is None else self._gate.allowed(labels)
+        available, _ = self._passing(where)
+        plans = [self._gate.plan(block, k, options, available, allowed) for block in _blocks(queries)]
+        return GateReport.of(plans, self._scan.cells)
 
     def gate_recall(
         self,
@@ -330,18 +334,18 @@ class HierarchicalSearch:
         GateRecall
         """
         rows, k = matrix(queries, "queries", dim=self.dim), positive_int(k, "k", maximum=2**31 - 1)
-        plan_of, _ = self._planner(k, gate, probability, budget, top, widen, None, None)
+        options = GateOptions.checked(gate, probability, budget, top, widen, self._covered(None))
         plans, values = [], []
-        cell_of = self._scan.cells.of_row
         for block in _blocks(self._queries(rows)):
-            plan = plan_of(block)
-            truth = cell_of[self._scan.exact_rows(block, min(k, len(self)), thread_count(threads))]
+            plan = self._gate.plan(block, k, options, self._scan.cells.sizes, None)
+            truth = self._scan.cells_of_nearest(block, min(k, len(self)), thread_count(threads))
             opened = np.zeros((len(block), len(self._scan.cells)), bool)
             opened[plan.queries, plan.cells] = True
             values.append(np.take_along_axis(opened, truth, axis=1).mean(axis=1))
             plans.append(plan)
-        covered = self._covered(probability, None) if gate == "soft" else None
-        return _gate_recall(np.concatenate(values), k, covered, self._report(plans), random_state)
+        covered = options.probability if gate == "soft" else None
+        report = GateReport.of(plans, self._scan.cells)
+        return _gate_recall(np.concatenate(values), k, covered, report, random_state)
 
     def tune_gate(
         self, queries: npt.ArrayLike, recall: float = 0.95, k: int = 25, *, threads: int | None = None
@@ -369,14 +373,14 @@ class HierarchicalSearch:
         rows = self._queries(matrix(queries, "queries", dim=self.dim, min_rows=20))
         target = fraction(recall, "recall")
         k = positive_int(k, "k", maximum=len(self))
-        if self._gate.split:
-            self._fit(rows[::2], k, None, threads)
-            rows = rows[1::2]
+        if self._gate.cell_gate.split:
+            self._fit(np.ascontiguousarray(rows[::2]), k, None, threads)
+            rows = np.ascontiguousarray(rows[1::2])
         needed = []
         for block in _blocks(rows):
-            truth = self._scan.cells.of_row[self._scan.exact_rows(block, k, thread_count(threads))]
-            needed.append(self._ranked(block, self._scan.cells.sizes, None, 0).least_mass(k, truth))
-        self.probability_ = _least_probability(np.concatenate(needed), target)
+            truth = self._scan.cells_of_nearest(block, k, thread_count(threads))
+            needed.append(self._gate.needed(block, k, truth))
+        self.probability_ = least_probability(np.concatenate(needed), target)
         return self.gate_recall(rows, k, threads=threads)
 
     # Machinery.
@@ -386,81 +390,28 @@ class HierarchicalSearch:
         VectorIndex(self.dim, self.metric)._norms(rows, "X")
         return rows
 
-    def _probabilities(self, X: FloatMatrix) -> Doubles:
-        """(q, classes of items); classes of the classifier that have no items are left out."""
-        if self.classifier_ is None:
-            return np.ones((len(X), 1))
-        if not len(X):
-            return np.empty((0, len(self._columns)))
-        given = np.asarray(self.classifier_.predict_proba(X), np.float64)
-        if given.ndim != 2 or len(given) != len(X) or not np.isfinite(given).all():
-            raise ValueError(
-                f"classifier.predict_proba(X) must give finite probabilities for {len(X)} rows, got shape {given.shape}"
-            )
-        return given[:, self._columns]
+    def _covered(self, labels: Any) -> float:
+        return self.probability_ if labels is None else 1.0
 
     def _fit(self, X: FloatMatrix, k: int, own_ids: IdArray | None, threads: int | None) -> None:
-        """Fit the gate's weights to where the neighbours of these rows (not the rows themselves) lie."""
+        """Fit the gate to where the neighbours of these rows (not the items that they are themselves) lie."""
         k = min(k, len(self) - (own_ids is not None))
-        neighbors = []
-        for start in range(0, len(X), _QUERY_BLOCK):
-            part = slice(start, start + _QUERY_BLOCK)
-            near = self._scan.exact_rows(X[part], k + (own_ids is not None), thread_count(threads))
-            if own_ids is not None:
-                other = self._scan.ids[self._scan.place_of_row[near]] != own_ids[part, None]
-                other[other.all(axis=1), -1] = False  # hidden behind as many duplicates
-                near = near[other].reshape(len(near), k)
-            neighbors.append(self._scan.cells.of_row[near])
-        self._gate = self._gate.fitted(X, self._probabilities(X), np.concatenate(neighbors))
+        parts = [slice(start, start + _QUERY_BLOCK) for start in range(0, len(X), _QUERY_BLOCK)]
+        own = [None if own_ids is None else own_ids[part] for part in parts]
+        near = [
+            self._scan.cells_of_nearest(X[part], k, thread_count(threads), one)
+            for part, one in zip(parts, own, strict=True)
+        ]
+        self._gate.fit(X, np.concatenate(near))
 
-    def _covered(self, probability: float | None, labels: Any) -> float:
-        if probability is None:
-            return self.probability_ if labels is None else 1.0
-        return fraction(probability, "probability")
-
-    def _ranked(self, X: FloatMatrix, available: npt.NDArray[np.int64], allowed: Mask | None, top: int) -> Ranking:
-        if allowed is None:
-            allowed = np.ones(len(self.classes_), bool)
-        return self._gate.ranking(X, self._probabilities(X), available, allowed, top)
-
-    def _planner(
-        self,
-        k: int,
-        gate: str,
-        probability: float | None,
-        budget: int | None,
-        top: int,
-        widen: bool,
-        labels: Any,
-        where: Where,
-    ) -> tuple[Any, Mask | None]:
-        """(queries -> Plan, which places pass the filter)."""
-        choice(gate, "gate", GATES)
-        covered = self._covered(probability, labels)
-        most = None if budget is None else positive_int(budget, "budget")
-        top = positive_int(top, "top")
-        allowed = None if labels is None else self._allowed(labels)
+    def _passing(self, where: Where) -> tuple[IdArray, Mask | None]:
+        """Rows of each cell that pass a filter, and which places do (None: all)."""
         passing = allowed_ids(where, lambda: np.sort(self._scan.ids))
-        passed, available = None, self._scan.cells.sizes
-        if passing is not None:
-            passed = np.zeros(len(self), bool)
-            passed[self._scan.place_of_row[self._scan.rows_of(passing)]] = True
-            available = np.add.reduceat(passed.astype(np.int64), self._scan.cells.limits[:-1])
-
-        def plan_of(X: FloatMatrix) -> Plan:
-            ranking = self._ranked(X, available, allowed, top if gate == "hard" else 0)
-            return ranking.plan(gate, k, covered, most, bool(widen))
-
-        return plan_of, passed
-
-    def _allowed(self, labels: Any) -> Mask:
-        wanted = [labels] if isinstance(labels, (str, int, np.integer)) else list(labels)
-        numbers, _ = class_numbers(wanted, "labels", len(wanted), self.classes_.tolist())
-        if not len(numbers) or (numbers < 0).any():
-            raise ValueError(f"labels must name classes, got {labels!r}")
-        allowed = np.zeros(len(self.classes_), bool)
-        allowed[numbers] = True
-        return allowed
+        if passing is None:
+            return self._scan.cells.sizes, None
+        passed = np.zeros(len(self), bool)
+        passed[self._scan.places_of(passing)] = True
+        return np.add.reduceat(passed.astype(np.int64), self._scan.cells.limits[:-1]), passed
 
     def _nearest_codes(
         self, X: FloatMatrix, plan: Plan, k: int, passed: Mask | None, scoring: str, threads: int | None
@@ -475,20 +426,6 @@ class HierarchicalSearch:
         outputs = matrix(self._hasher.project(X), "hasher.project(X)", dim=self._codes.n_bits, min_rows=0)
         return self._codes.search_asymmetric(outputs, k, where, threads=threads)
 
-    def _report(self, plans: list[Plan]) -> GateReport:
-        none = np.empty(0, np.int64)
-        classes = []
-        for plan in plans:
-            opened = np.zeros((len(plan.rows), len(self.classes_)), bool)
-            opened[plan.queries, self._scan.cells.classes[plan.cells]] = True
-            classes.append(opened.sum(axis=1))
-        return GateReport(
-            np.concatenate([none, *(plan.rows for plan in plans)]),
-            np.concatenate([none, *(np.diff(plan.limits) for plan in plans)]),
-            np.concatenate([none, *classes]),
-            len(self),
-        )
-
 
 def _rows_per_cell(value: Any, n: int) -> int | None:
     if value is None:
@@ -497,21 +434,6 @@ def _rows_per_cell(value: Any, n: int) -> int | None:
         choice(value, "rows_per_cell", ("auto",))
         return max(_LEAST_CELL, round(math.sqrt(n) / 2))
     return positive_int(value, "rows_per_cell")
-
-
-def _columns(classifier: Any, classes: list[Any]) -> IdArray:
-    """The classifier's column of each class."""
-    if classifier is None:
-        return np.zeros(1, np.int64)
-    if not callable(getattr(classifier, "predict_proba", None)):
-        raise ValueError(f"classifier must have predict_proba(), got {type(classifier).__name__}")
-    if getattr(classifier, "classes_", None) is None:
-        raise ValueError(f"classifier must be fitted, got {classifier!r}: call fit(X, y) first")
-    known = {value: i for i, value in enumerate(np.asarray(classifier.classes_).tolist())}
-    strangers = [value for value in classes if value not in known]
-    if strangers:
-        raise ValueError(f"labels must be classes that the classifier knows, got also {strangers[0]!r}: fit it again")
-    return np.array([known[value] for value in classes], np.int64)
 
 
 def _blocks(queries: FloatMatrix) -> Iterator[FloatMatrix]:
@@ -525,21 +447,3 @@ def _gate_recall(
 
     low, high = bootstrap_interval(values, random_state=random_state)
     return GateRecall(float(values.mean()), low, high, values, k, probability, report)
-
-
-def _least_probability(needed: Doubles, target: float) -> float:
-    """The least probability so that neighbours beyond it are few enough; ``needed``: (q, k), see ``Ranking``."""
-    if target == 0:
-        return 0.0
-    steps = np.unique(needed)
-    low, high = 0, len(steps)  # the first step that is enough; none: everything
-    while low < high:
-        middle = (low + high) // 2
-        found = (needed <= steps[middle]).mean(axis=1)
-        if found.mean() - _SURE * found.std(ddof=1) / math.sqrt(len(found)) >= target:
-            high = middle
-        else:
-            low = middle + 1
-    if low == len(steps):
-        return 1.0
-    return float(np.clip(np.nextafter(steps[low], 1.0), 0.0, 1.0))
