@@ -2,6 +2,7 @@
 
 from .collection import Collection
 from .hits import Hit, Hits
+from .neighbor_table import NeighborTable
 from .sync import SyncReport
 
-__all__ = ["Collection", "Hit", "Hits", "SyncReport"]
+__all__ = ["Collection", "Hit", "Hits", "NeighborTable", "SyncReport"]

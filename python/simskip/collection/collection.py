@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -26,6 +27,10 @@ from .items import checked_keys, ids_of, read_codes, read_vectors, rows_of
 from .labels import read_labels
 from .live_index import LiveIndex, State
 from .models import Models
+from .neighbor_store import NeighborStore
+from .neighbor_table import NeighborTable
+from .parquet_export import export
+from .parquet_import import ParquetItems, removed_on_error
 from .queries import Question, one_given
 from .registration import EmbedderOfCollection, register_source
 from .sources import FolderSource, source_of
@@ -64,6 +69,7 @@ class Collection:
         self._models = Models(database)
         self._embedder = EmbedderOfCollection(database, self._models)
         self._live = LiveIndex(database, self._models, metric)
+        self._neighbors = NeighborStore(database, self._live, metric, _RERANK)
         self._metric = metric
         self._filters: Filters | None = None
         self._lock = threading.Lock()
@@ -541,6 +547,40 @@ class Collection:
             raise ValueError(f"{self.path.name} has no codes: train a hasher first")
         with self._database.reading() as connection:
             return read_codes(connection, hasher.n_bits)
+
+    def knn_table(self, k: int = 25, *, exact: bool | None = None, progress: bool = True) -> NeighborTable:
+        """The k nearest of every item, computed once and kept in the file; see ``NeighborStore.table``.
+
+        One search per item, by codes if there is a hasher and ``exact`` is not True; nothing of size n * n. A table of
+        the items as they are now is read instead.
+        """
+        return self._neighbors.table(positive_int(k, "k", maximum=2**31 - 2), exact, progress)
+
+    def neighbors(self, key: str, k: int = 10) -> Hits:
+        """The k nearest of an item, itself left out, looked up in the table that ``knn_table`` has made.
+
+        Raises ``ValueError`` if there is none, it is out of date or too narrow, or there is no such item.
+        """
+        return self._hits(*self._neighbors.of(key, positive_int(k, "k")), self._metric)
+
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = True, codes: bool = True) -> int:
+        """Write everything to a ``.parquet`` file or a folder of them; how many items. See ``parquet_export``."""
+        return export(self._database, path, vectors=vectors, codes=codes)
+
+    @classmethod
+    def import_(
+        cls, parquet: str | os.PathLike[str], db: str | os.PathLike[str], *, metric: str | None = None
+    ) -> Collection:
+        """A collection from what ``export`` wrote, or from any Parquet with columns ``key`` and ``vector``.
+
+        See ``parquet_import.ParquetItems``. ``db`` is made, or gets the items added; in one transaction.
+        """
+        items = ParquetItems(parquet, metric)
+        with removed_on_error(db), contextlib.ExitStack() as closed_on_error:
+            collection = closed_on_error.enter_context(cls.open(db, metric=items.metric))
+            items.into(collection._database, collection._models, collection._embedder)
+            closed_on_error.pop_all()
+        return collection
 
     def _question(self) -> Question:
         return Question(self._database, self.dim or 0, self._embedder.get)

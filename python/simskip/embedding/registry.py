@@ -29,6 +29,12 @@ def _minilm(**options: Any) -> Embedder:
     return MiniLMEmbedder(**options)
 
 
+def _sentence_transformers(model: str, **options: Any) -> Embedder:
+    from .sentence_transformers_embedder import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(model, **options)
+
+
 def _glove(**options: Any) -> Embedder:
     from .word_embedder import WordEmbedder
 
@@ -78,6 +84,7 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     },
     "text": {
         "minilm": _minilm,
+        "sentence-transformers:NAME": _sentence_transformers,
         "glove": _glove,
         "words:PATH": _words,
     },
