@@ -103,7 +103,7 @@ class Searcher:
 
     def question(self) -> Question:
         """What turns queries into vectors."""
-        return Question(self._database, self._models.dim or 0, self._embedder.get)
+        return Question(self._database, self._models.dim, self._embedder.get)
 
     def filters(self) -> Filters:
         """What evaluates conditions."""
