@@ -50,7 +50,7 @@ def _glove(**options: Any) -> Embedder:
 def _words(path: str, **options: Any) -> Embedder:
     from .word_embedder import WordEmbedder
 
-    return WordEmbedder.glove(path, **options)
+    return WordEmbedder.read(path, **options)
 
 
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
@@ -70,7 +70,10 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
-_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH"}
+_SUFFIXES: dict[str, str] = {
+    ".onnx": "onnx:PATH",
+    **dict.fromkeys((".txt", ".vec", ".bin", ".json", ".gz", ".tgz", ".zip", ".npy", ".npz"), "words:PATH"),
+}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
