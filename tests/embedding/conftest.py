@@ -6,8 +6,14 @@ from simskip import datasets, embedding
 
 
 @pytest.fixture(scope="session")
-def embedder(tmp_path_factory):
-    return embedding.images("efficientnet-lite0", threads=1, cache_dir=tmp_path_factory.mktemp("cache"))
+def networks(tmp_path_factory):
+    """A folder for exported networks, empty at first."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def embedder(networks):
+    return embedding.images("efficientnet-lite0", threads=1, cache_dir=networks)
 
 
 @pytest.fixture(scope="session")

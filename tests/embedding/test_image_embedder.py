@@ -1,17 +1,21 @@
 """Images to vectors: meaning, order, determinism, bad files, interruption."""
 
+import contextlib
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from simskip import embedding
-from simskip.embedding.image_embedder import ImageEmbedder
+from simskip.embedding import image_embedder
+from simskip.embedding.ordered_work import Cancellation, CancelledError
+from simskip.embedding.picture import Geometry
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,7 @@ def vectors(embedder, photos):
 
 def test_shape_and_kind(embedder, vectors):
     assert isinstance(embedder, embedding.Embedder)
+    assert embedder.kind == "images"
     assert vectors.shape == (500, embedder.dim) == (500, 1280)
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()
@@ -37,8 +42,8 @@ def test_neighbours_share_their_class(vectors, photos):
 
 
 @pytest.mark.parametrize(("threads", "batch_size"), [(1, 1), (3, 4), (2, 7)])
-def test_same_bytes_for_any_threads_and_batch(embedder, photos, vectors, threads, batch_size):
-    other = ImageEmbedder(threads=threads, batch_size=batch_size, cache_dir=embedder.cache_dir)
+def test_same_bytes_for_any_threads_and_batch(networks, photos, vectors, threads, batch_size):
+    other = embedding.images(threads=threads, batch_size=batch_size, cache_dir=networks)
     assert other.embed(photos.images[:23]).tobytes() == vectors[:23].tobytes()
 
 
@@ -114,6 +119,99 @@ def test_embed_files_takes_paths_only(embedder):
         embedder.embed_files("a.png")
 
 
+@pytest.fixture(scope="module")
+def folder(photos, tmp_path_factory):
+    """30 files, every seventh no image."""
+    folder = tmp_path_factory.mktemp("photos")
+    paths = [folder / f"{i:02}.png" for i in range(30)]
+    for i, path in enumerate(paths):
+        if i % 7 == 6:
+            path.write_text("no image")
+        else:
+            Image.fromarray(photos.images[i]).save(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("size", "threads", "batch_size"), [(8, 1, None), (1, 2, 5), (7, 3, 2), (30, 2, 4), (99, 2, 9)]
+)
+def test_pieces_come_in_order_and_make_the_whole(networks, vectors, folder, size, threads, batch_size):
+    embedder = embedding.images(threads=threads, batch_size=batch_size, cache_dir=networks)
+    pieces = list(embedder.embed_batches(folder, progress=False, size=size))
+    bounds = [*range(0, 30, size), 30]
+    assert len(pieces) == len(bounds) - 1
+    for piece, first, last in zip(pieces, bounds, bounds[1:], strict=False):
+        good = [i for i in range(first, last) if i % 7 != 6]
+        assert piece.rows.dtype == np.int64
+        assert piece.rows.tolist() == good
+        assert piece.vectors.tobytes() == vectors[good].tobytes()
+        assert [each.path for each in piece.skipped] == [folder[i] for i in range(first, last) if i % 7 == 6]
+        assert all("cannot identify" in each.reason for each in piece.skipped)
+
+
+def test_pieces_check_their_input_before_the_first(embedder):
+    with pytest.raises(ValueError, match="paths must hold paths, got int at position 1"):
+        embedder.embed_batches(["a.png", 3])
+    with pytest.raises(ValueError, match="size must be an integer >= 1, got 0"):
+        embedder.embed_batches(["a.png"], size=0)
+    assert list(embedder.embed_batches([], progress=False)) == []
+
+
+def test_files_are_read_only_a_little_ahead(networks, folder, monkeypatch):
+    embedder = embedding.images(threads=1, batch_size=1, cache_dir=networks)
+    read = []
+    original = image_embedder.read_pixels
+    monkeypatch.setattr(image_embedder, "read_pixels", lambda path, _: read.append(path) or original(path, _))
+    with contextlib.closing(embedder.embed_batches(folder, progress=False, size=2)) as pieces:
+        next(pieces)
+        assert len(read) <= 2 + 4
+    assert len(read) <= 2 + 4 + 1
+    assert len(embedder.embed_files(folder[:3], progress=False)) == 3
+
+
+def test_a_running_network_is_ended(networks, photos):
+    """What ``cancel`` reaches when it comes in the middle of a call of the network."""
+    embedder = embedding.images(cache_dir=networks)
+    cancellation = Cancellation()
+    pixels = [np.zeros((224, 224, 3), np.uint8)] * 64
+    timer = threading.Timer(0.05, cancellation.cancel)
+    timer.start()
+    with pytest.raises(CancelledError):  # the first call that is ended or comes too late
+        _ = [embedder.engine.run(pixels, cancellation) for _ in range(1000)]
+    assert embedder.embed(photos.images[:1]).shape == (1, 1280)
+
+
+def test_batches_shrink_with_the_input():
+    class Engine:
+        geometry = Geometry((224, 224))
+
+    embedder = image_embedder.ImageEmbedder(Engine())
+    found = []
+    for side in (224, 384, 512, 2048):
+        Engine.geometry = Geometry((side, side))
+        found.append(embedder._batch_for_memory())
+    assert found == [4, 2, 1, 1]
+
+
+def test_an_engine_that_is_not_concurrent_runs_once_at_a_time(photos):
+    class Engine:
+        name, dim, fingerprint, geometry, concurrent = "slow", 1, "1", None, False
+        inside, most = 0, 0
+
+        def run(self, pixels, cancellation):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            time.sleep(0.001)
+            self.inside -= 1
+            return np.array([[image.mean()] for image in pixels], np.float32)
+
+    engine = Engine()
+    embedder = image_embedder.ImageEmbedder(engine, threads=4, batch_size=3)
+    found = embedder.embed(photos.images[:40])
+    assert engine.most == 1
+    np.testing.assert_allclose(found[:, 0], photos.images[:40].mean((1, 2)), rtol=1e-6)
+
+
 def test_progress_bar_reaches_the_end(embedder, photos, capsys):
     embedder.embed(photos.images[:9], progress=True)
     assert "9/9" in capsys.readouterr().err
@@ -145,8 +243,8 @@ def test_pickles(embedder, photos, vectors):
     assert copy.embed(photos.images[:1]).tobytes() == vectors[:1].tobytes()
 
 
-def test_fingerprint_tells_preprocessing_apart(embedder):
-    other = ImageEmbedder(framing="centre", cache_dir=embedder.cache_dir)
+def test_fingerprint_tells_preprocessing_apart(embedder, networks):
+    other = embedding.images(framing="centre", cache_dir=networks)
     assert other.fingerprint != embedder.fingerprint
     assert repr(other) == "ImageEmbedder('efficientnet-lite0', dim=1280, framing='centre')"
 
@@ -159,9 +257,9 @@ def test_fingerprint_tells_preprocessing_apart(embedder):
         ({"framing": "fit"}, "framing must be one of 'whole', 'centre', got 'fit'"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options(networks, options, message):
     with pytest.raises(ValueError, match=message):
-        ImageEmbedder(**options)
+        embedding.images(cache_dir=networks, **options)
 
 
 def test_the_exported_network_is_reused_and_repaired(embedder, tmp_path):
@@ -169,22 +267,22 @@ def test_the_exported_network_is_reused_and_repaired(embedder, tmp_path):
         (path,) = tmp_path.glob("*.onnx")
         return path
 
-    ImageEmbedder(cache_dir=tmp_path)
+    embedding.images(cache_dir=tmp_path)
     first = exported()
     inode = first.stat().st_ino
-    ImageEmbedder(cache_dir=tmp_path)
+    embedding.images(cache_dir=tmp_path)
     assert exported().stat().st_ino == inode
     whole = first.read_bytes()
     first.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
-    ImageEmbedder(cache_dir=tmp_path)
+    embedding.images(cache_dir=tmp_path)
     assert exported().read_bytes() == whole
 
 
-def test_embedding_needs_neither_torch_nor_onnx_once_exported(embedder):
+def test_embedding_needs_neither_torch_nor_onnx_once_exported(embedder, networks):
     program = (
         "import sys, numpy, simskip.embedding\n"
         "assert not {'PIL', 'onnxruntime', 'tqdm'} & set(sys.modules)\n"
-        f"e = simskip.embedding.images(cache_dir={str(embedder.cache_dir)!r}, threads=1)\n"
+        f"e = simskip.embedding.images(cache_dir={str(networks)!r}, threads=1)\n"
         "assert e.embed(numpy.zeros((1, 8, 8), numpy.uint8)).shape == (1, 1280)\n"
         "print(sorted({'torch', 'onnx', 'tqdm'} & set(sys.modules)))"
     )
@@ -193,7 +291,7 @@ def test_embedding_needs_neither_torch_nor_onnx_once_exported(embedder):
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "PIL.Image"])
-def test_missing_extra(embedder, monkeypatch, module):
+def test_missing_extra(embedder, networks, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'{module}.*pip install "simskip\[images\]"'):
-        ImageEmbedder(cache_dir=embedder.cache_dir)
+        embedding.images(cache_dir=networks)

@@ -3,15 +3,51 @@
 import pytest
 
 from simskip import embedding
+from simskip.embedding import registry
 
 
 def test_names():
     assert "efficientnet-lite0" in embedding.names()
-    assert embedding.names("images") == ("efficientnet-lite0",)
+    assert "efficientnet-lite0" in embedding.names("images")
+    assert set(embedding.names()) == {*embedding.names("images"), *embedding.names("text")}
+    with pytest.raises(ValueError, match="kind must be one of 'images', 'text', got 'sound'"):
+        embedding.names("sound")
 
 
-def test_load_and_images_give_the_same(embedder):
-    options = {"cache_dir": embedder.cache_dir, "threads": 2, "framing": "centre"}
+@pytest.fixture
+def families(monkeypatch):
+    """One family beside a plain name, made of tuples."""
+    table = {
+        "images": {"plain": lambda **options: ("plain", options)},
+        "text": {"words:PATH": lambda rest, **options: ("words", rest, options)},
+    }
+    monkeypatch.setattr(registry, "_EMBEDDERS", table)
+    monkeypatch.setattr(registry, "_SUFFIXES", {".vec": "words:PATH"})
+
+
+def test_a_family_takes_what_stands_behind_its_colon(families):
+    assert embedding.names() == ("plain", "words:PATH")
+    assert embedding.load("words:a/b:c.vec", dim=3) == ("words", "a/b:c.vec", {"dim": 3})
+    assert embedding.text("words:x") == ("words", "x", {})
+    assert embedding.load("plain", threads=1) == ("plain", {"threads": 1})
+    for name in ("words:", "words", "plain:", "plain:x"):
+        with pytest.raises(ValueError, match=rf"name must be one of 'plain', 'words:PATH', got '{name}'"):
+            embedding.load(name)
+    with pytest.raises(ValueError, match=r"name must be one of 'plain', got 'words:x'"):
+        embedding.images("words:x")
+
+
+def test_load_reads_a_bare_path_by_its_suffix(families, tmp_path):
+    path = tmp_path / "a.VEC"
+    with pytest.raises(ValueError, match="name must be one of"):
+        embedding.load(path)
+    path.touch()
+    assert embedding.load(path) == embedding.load(str(path)) == ("words", str(path), {})
+    assert embedding.load(f"words:{path}") == ("words", str(path), {})
+
+
+def test_load_and_images_give_the_same(networks):
+    options = {"cache_dir": networks, "threads": 2, "framing": "centre"}
     loaded = embedding.load("efficientnet-lite0", **options)
     made = embedding.images("efficientnet-lite0", **options)
     assert loaded.fingerprint == made.fingerprint

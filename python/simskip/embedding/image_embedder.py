@@ -1,85 +1,65 @@
-"""Images to vectors with a pretrained network, run by ONNX Runtime."""
+"""Images to vectors: reads, resamples and embeds in threads, in order, in bounded memory."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import cache, cpu
+from .. import cpu
 from ..extras import require
-from ..validation import choice, positive_int
-from . import efficientnet_lite
-from .picture import FRAMINGS, PIXELS_VERSION, as_batch, read_pixels, to_pixels
+from ..validation import positive_int
+from .embedded_files import EmbeddedBatch, EmbeddedFiles, SkippedFile
+from .image_engine import ImageEngine
+from .model_name import split
+from .ordered_work import Cancellation, in_order
+from .picture import as_batch, read_pixels, to_pixels
 
-__all__ = ["EmbeddedFiles", "ImageEmbedder", "SkippedFile"]
+__all__ = ["EmbeddedBatch", "EmbeddedFiles", "ImageEmbedder", "SkippedFile"]
 
 T = TypeVar("T")
 Vectors = npt.NDArray[np.float32]
 
-
-class SkippedFile(NamedTuple):
-    """A file that could not be embedded, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, repr=False)
-class EmbeddedFiles:
-    """What became of a list of image files: row ``i`` of ``vectors`` belongs to ``paths[i]``.
-
-    Attributes
-    ----------
-    vectors : (m, dim) float32 array
-    paths : list of Path
-        The m files that were embedded, in the order given.
-    rows : (m,) int64 array
-        Their positions in the list that was given, to pick labels: ``labels[files.rows]``.
-    skipped : list of SkippedFile
-        The others, with the reason.
-    """
-
-    vectors: Vectors
-    paths: list[Path]
-    rows: npt.NDArray[np.int64]
-    skipped: list[SkippedFile]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __repr__(self) -> str:
-        return f"EmbeddedFiles({len(self):,} x {self.vectors.shape[1]}, {len(self.skipped):,} skipped)"
+# What one call of a network may take, roughly.
+_MEMORY = 256 << 20
+# Bytes that a convolutional network holds at a time per byte of its float32 input: VGG-16 stays below 45.
+_ACTIVATIONS = 64
+_BATCH = 4
+_NOT_FINITE = "the model gave numbers that are not finite"
 
 
 class ImageEmbedder:
-    """EfficientNet-Lite0, pretrained on ImageNet, as a function from pictures to 1280 numbers each.
-
-    Made by ``simskip.embedding.images("efficientnet-lite0")``. The network is exported to ONNX the first time
-    and cached; afterwards embedding imports neither PyTorch nor ``onnx``.
+    """A pretrained network as a function from pictures to vectors; made by ``simskip.embedding.images(name)``.
 
     Parameters
     ----------
+    engine : ImageEngine
+        The model with its preprocessing.
     threads : int, optional
         Threads that each decode, resample and embed batches of their own; default ``simskip.set_threads``'s.
         The vectors are the same bytes for every number.
-    batch_size : int
-        Images per call of the network. Small batches stay in the processor's cache: on the machine this was
-        measured on, one thread embeds 245 images a second one by one, 208 in fours and 145 in thirty-twos.
-    cache_dir : path, optional
-        Where the exported network is kept; see ``simskip.cache.cache_dir``.
-    framing : {"whole", "centre"}
-        How an image becomes a 224 x 224 square. ``"whole"`` (default) stretches it, so that nothing at the
-        border is lost: the network was trained on crops with aspect ratios from 3:4 to 4:3 and tolerates it.
-        ``"centre"`` cuts the middle square, 224/256 of the shorter side, as ImageNet accuracies are measured.
+    batch_size : int, optional
+        Images per call of the network; by default 4, fewer where that would take too much memory (estimated from
+        the input's size, so that each thread stays near 256 MiB). Small batches stay in the processor's
+        cache: on the machine this was measured on, one thread embeds 245 images a second one by one, 208 in fours
+        and 145 in thirty-twos with EfficientNet-Lite0.
+
+    Attributes
+    ----------
+    kind : str
+        ``"images"``.
+    name : str
+        What ``simskip.embedding.load`` makes it from.
+    dim : int
+        Numbers per vector.
+    fingerprint : str
+        Identity of weights, graph and preprocessing: equal fingerprints mean comparable vectors.
 
     Raises
     ------
@@ -96,30 +76,25 @@ class ImageEmbedder:
     (2, 1280)
     """
 
-    name = "efficientnet-lite0"
-    dim = efficientnet_lite.DIM
+    kind = "images"
 
-    def __init__(
-        self,
-        *,
-        threads: int | None = None,
-        batch_size: int = 4,
-        cache_dir: str | os.PathLike[str] | None = None,
-        framing: str = "whole",
-    ) -> None:
+    def __init__(self, engine: ImageEngine, *, threads: int | None = None, batch_size: int | None = None) -> None:
+        self.engine = engine
         self.threads = None if threads is None else positive_int(threads, "threads")
-        self.batch_size = positive_int(batch_size, "batch_size")
-        self.cache_dir = cache_dir
-        self.framing = choice(framing, "framing", FRAMINGS)
-        for module in ("onnxruntime", "PIL.Image"):
-            require(module, "images", "Embedding images")
-        self._session = _session(_exported(cache_dir))
+        self.batch_size = None if batch_size is None else positive_int(batch_size, "batch_size")
+        require("PIL.Image", "images", "Embedding images")
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def dim(self) -> int:
+        return self.engine.dim
 
     @property
     def fingerprint(self) -> str:
-        """Identity of weights, graph and preprocessing."""
-        weights, graph = efficientnet_lite.WEIGHTS_SHA256[:16], efficientnet_lite.EXPORT_VERSION
-        return f"{self.name} weights={weights} graph={graph} pixels={PIXELS_VERSION} framing={self.framing}"
+        return self.engine.fingerprint
 
     def embed(self, batch: Any, progress: bool = False) -> Vectors:
         """Vectors of images in memory (or of files that are all expected to be good).
@@ -134,9 +109,8 @@ class ImageEmbedder:
 
         Returns
         -------
-        (n, 1280) float32 array
-            The pooled features in front of the classifier, >= 0 and not normalised. (0, 1280) for an empty
-            batch.
+        (n, dim) float32 array
+            The pooled features in front of the classifier, not normalised. (0, dim) for an empty batch.
 
         Raises
         ------
@@ -146,15 +120,23 @@ class ImageEmbedder:
         """
         images = as_batch(batch)
         out = np.empty((len(images), self.dim), np.float32)
+        cancellation = Cancellation()
+        run = self._runner(cancellation)
 
-        def work(start: int) -> int:
-            chunk = images[start : start + self.batch_size]
-            pixels = [_checked_pixels(image, start + i, self.framing) for i, image in enumerate(chunk)]
-            out[start : start + len(pixels)] = self._run(pixels)
+        def work(span: range) -> int:
+            cancellation.check()
+            chunk = images[span.start : span.stop]
+            pixels = [self._checked_pixels(image, i) for i, image in zip(span, chunk, strict=False)]
+            vectors = run(pixels)
+            finite = np.isfinite(vectors).all(axis=1)
+            if not finite.all():
+                position = span.start + int(np.argmin(finite))
+                raise ValueError(f"batch holds a bad image at position {position}: {_NOT_FINITE}")
+            out[span.start : span.start + len(pixels)] = vectors
             return len(pixels)
 
         with (
-            contextlib.closing(self._ordered(work, len(images))) as counts,
+            contextlib.closing(self._over(work, len(images), cancellation)) as counts,
             _bar(len(images), progress) as advance,
         ):
             for count in counts:
@@ -174,110 +156,132 @@ class ImageEmbedder:
         Returns
         -------
         EmbeddedFiles
-            With a reason for each file that is missing, cut short, empty or no image.
+            With a reason for each file that is missing, cut short, empty, no image, or of so many pixels that
+            reading it would take too much memory (``picture.MAX_PIXELS``).
 
         Raises
         ------
         ValueError
             If ``paths`` holds anything but paths.
         """
+        with contextlib.closing(self.embed_batches(paths, progress)) as batches:
+            return EmbeddedFiles.of(batches, paths, self.dim)
+
+    def embed_batches(
+        self, paths: Sequence[str | os.PathLike[str]], progress: bool = True, size: int = 256
+    ) -> Generator[EmbeddedBatch, None, None]:
+        """``embed_files`` piece by piece, so that each can be stored before the next is complete.
+
+        Memory is bounded by ``size`` vectors and a few batches per thread, whatever the number of files. Files are
+        read ahead while the caller works on a piece. Stopping early (leaving the loop, Ctrl-C) ends the reading;
+        ``contextlib.closing`` does that at once.
+
+        Parameters
+        ----------
+        paths : sequence of paths
+        progress : bool
+            Show a bar.
+        size : int
+            Files per piece; the last may have fewer.
+
+        Yields
+        ------
+        EmbeddedBatch
+            ``(rows, vectors, skipped)``; each position of ``paths`` occurs once, in order, in ``rows`` or by its
+            path in ``skipped``.
+
+        Raises
+        ------
+        ValueError
+            If ``paths`` holds anything but paths: before the first piece is asked for.
+        """
         files = as_batch(paths, "paths")
         for i, path in enumerate(files):
             if not isinstance(path, (str, os.PathLike)):
                 raise ValueError(f"paths must hold paths, got {type(path).__name__} at position {i}")
+        return self._pieces(files, progress, positive_int(size, "size"))
 
-        def work(start: int) -> tuple[list[int], Vectors, list[tuple[int, str]]]:
-            rows, pixels, bad = [], [], []
-            for row in range(start, min(start + self.batch_size, len(files))):
+    def _pieces(self, files: Any, progress: bool, size: int) -> Generator[EmbeddedBatch, None, None]:
+        cancellation = Cancellation()
+        run = self._runner(cancellation)
+
+        def work(span: range) -> EmbeddedBatch:
+            rows: list[int] = []
+            pixels: list[npt.NDArray[np.uint8]] = []
+            bad: dict[int, str] = {}
+            for row in span:
+                cancellation.check()
                 try:
-                    pixels.append(read_pixels(files[row], efficientnet_lite.IMAGE_SIZE, self.framing))
+                    pixels.append(read_pixels(files[row], self.engine.geometry))
                     rows.append(row)
                 # Pillow's decoders raise nearly anything on damaged files (struct.error, KeyError, ...).
                 except Exception as error:
-                    bad.append((row, _reason(error)))
-            return rows, self._run(pixels), bad
+                    bad[row] = _reason(error)
+            vectors = run(pixels) if pixels else np.empty((0, self.dim), np.float32)
+            kept, finite = np.array(rows, np.int64), np.isfinite(vectors).all(axis=1)
+            bad.update((row, _NOT_FINITE) for row in kept[~finite].tolist())
+            skipped = [SkippedFile(Path(files[row]), bad[row]) for row in sorted(bad)]
+            return EmbeddedBatch(kept[finite], vectors[finite], skipped)
 
-        rows: list[int] = []
-        vectors: list[Vectors] = [np.empty((0, self.dim), np.float32)]
-        skipped: list[SkippedFile] = []
+        parts: list[EmbeddedBatch] = []
+        seen = 0
         with (
-            contextlib.closing(self._ordered(work, len(files))) as parts,
+            contextlib.closing(self._over(work, len(files), cancellation, size)) as done,
             _bar(len(files), progress) as advance,
         ):
-            for good, part, bad in parts:
-                rows += good
-                vectors.append(part)
-                skipped += [SkippedFile(Path(files[row]), reason) for row, reason in bad]
-                advance(len(good) + len(bad))
-        kept = [Path(files[row]) for row in rows]
-        return EmbeddedFiles(np.concatenate(vectors), kept, np.array(rows, np.int64), skipped)
+            for part in done:
+                parts.append(part)
+                count = len(part.rows) + len(part.skipped)
+                seen += count
+                advance(count)
+                if seen % size == 0 or seen == len(files):
+                    yield EmbeddedBatch.joined(parts)
+                    parts = []
 
-    def _run(self, pixels: list[npt.NDArray[np.uint8]]) -> Vectors:
-        if not pixels:
-            return np.empty((0, self.dim), np.float32)
-        (vectors,) = self._session.run(["vectors"], {"pictures": np.stack(pixels)})
-        return vectors
-
-    def _ordered(self, work: Callable[[int], T], n: int) -> Generator[T, None, None]:
-        """Results of ``work(0), work(batch_size), ...`` in order, computed by the threads.
-
-        Closing the iterator, as Ctrl-C does, drops what has not begun and waits for at most one batch per
-        thread: some 20 ms for images in memory.
-        """
-        starts = iter(range(0, n, self.batch_size))
+    def _over(
+        self, work: Callable[[range], T], n: int, cancellation: Cancellation, piece: int | None = None
+    ) -> Generator[T, None, None]:
+        """``work`` on 0..n-1 in ranges of the batch size, no range over a multiple of ``piece``."""
         threads = self.threads or cpu.threads()
-        pending: deque[Future[T]] = deque()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="simskip-embed")
-        try:
-            for start in starts:
-                pending.append(pool.submit(work, start))
-                # A bounded lead: results of a million files do not pile up in front of a slow consumer.
-                if len(pending) >= 4 * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        batch = self.batch_size or self._batch_for_memory()
+        piece = piece or max(n, 1)
+        spans = (
+            range(start, min(start + batch, first + piece, n))
+            for first in range(0, n, piece)
+            for start in range(first, min(first + piece, n), batch)
+        )
+        return in_order(work, spans, threads, cancellation)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.threads, self.batch_size, self.cache_dir, self.framing)
+    def _batch_for_memory(self) -> int:
+        geometry = self.engine.geometry
+        if geometry is None:
+            return 1
+        height, width = geometry.size
+        each = height * width * 3 * 4 * _ACTIVATIONS
+        return max(1, min(_BATCH, _MEMORY // each))
+
+    def _runner(self, cancellation: Cancellation) -> Callable[[list[npt.NDArray[np.uint8]]], Vectors]:
+        turn = contextlib.nullcontext() if self.engine.concurrent else threading.Lock()
+
+        def run(pixels: list[npt.NDArray[np.uint8]]) -> Vectors:
+            with turn:
+                cancellation.check()
+                return self.engine.run(pixels, cancellation)
+
+        return run
+
+    def _checked_pixels(self, image: Any, position: int) -> npt.NDArray[np.uint8]:
+        try:
+            return to_pixels(image, self.engine.geometry)
+        except ImportError:
+            raise
+        except Exception as error:  # as in embed_batches; here a hole would shift all rows behind it
+            raise ValueError(f"batch holds a bad image at position {position}: {_reason(error)}") from error
 
     def __repr__(self) -> str:
-        return f"ImageEmbedder({self.name!r}, dim={self.dim}, framing={self.framing!r})"
-
-
-def _rebuild(threads: int | None, batch_size: int, cache_dir: Any, framing: str) -> ImageEmbedder:
-    return ImageEmbedder(threads=threads, batch_size=batch_size, cache_dir=cache_dir, framing=framing)
-
-
-def _exported(directory: str | os.PathLike[str] | None) -> Path:
-    """The network's ONNX file, exported if the cache has no intact one."""
-    return cache.cached_bytes(
-        ImageEmbedder.name,
-        cache.fingerprint(efficientnet_lite.WEIGHTS_SHA256, str(efficientnet_lite.EXPORT_VERSION)),
-        "onnx",
-        lambda: [efficientnet_lite.build_graph(efficientnet_lite.read_weights())],
-        directory,
-    )
-
-
-def _session(path: Path) -> Any:
-    runtime = require("onnxruntime", "images", "Embedding images")
-    options = runtime.SessionOptions()
-    # Parallel over batches, in our threads: no spinning pool beside OpenMP's, and the sums do not depend on
-    # the count.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-
-
-def _checked_pixels(image: Any, position: int, framing: str) -> npt.NDArray[np.uint8]:
-    try:
-        return to_pixels(image, efficientnet_lite.IMAGE_SIZE, framing)
-    except ImportError:
-        raise
-    except Exception as error:  # as in embed_files; here a hole would shift all rows behind it
-        raise ValueError(f"batch holds a bad image at position {position}: {_reason(error)}") from error
+        geometry = self.engine.geometry
+        framing = "" if geometry is None else f", framing={geometry.framing!r}"
+        return f"ImageEmbedder({split(self.name)[0]!r}, dim={self.dim}{framing})"
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,12 @@
-"""From what people call an image (file, PIL image, array) to the square of pixels that a network takes."""
+"""From what people call an image (file, PIL image, array) to the rectangle of pixels that a network takes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,51 @@ import numpy.typing as npt
 from ..extras import require
 from ..validation import choice
 
-__all__ = ["FRAMINGS", "PIXELS_VERSION", "as_batch", "read_pixels", "to_pixels"]
+__all__ = [
+    "FRAMINGS",
+    "INTERPOLATIONS",
+    "MAX_PIXELS",
+    "PIXELS_VERSION",
+    "Geometry",
+    "as_batch",
+    "read_pixels",
+    "to_pixels",
+]
 
 Pixels = npt.NDArray[np.uint8]
 
 FRAMINGS = ("whole", "centre")
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest", "box", "hamming")
 # Part of an embedder's fingerprint: raise it when the same file gives other pixels.
 PIXELS_VERSION = 1
-# "centre" cuts what ImageNet's evaluation cuts: a square of 224 / 256 of the shorter side.
-_CENTRE = 224 / 256
+# Of a file, after a JPEG's cheap reduction: 2**26 are 8192 x 8192, or 256 MiB at Pillow's four bytes per pixel.
+MAX_PIXELS = 1 << 26
+# Above this, one file at a time is decoded in the whole process, so that memory does not grow with the threads.
+_LARGE = 1 << 24
+_one_large = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image becomes a network's input.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width of the result in pixels.
+    framing : {"whole", "centre"}
+        ``"whole"`` stretches the whole image to ``size``; ``"centre"`` first cuts the largest rectangle of that
+        shape in the middle, times ``crop``.
+    crop : float
+        For ``"centre"``. What ImageNet's evaluation cuts is 224 / 256 of the shorter side.
+    interpolation : str
+        One of ``INTERPOLATIONS``, all but ``"nearest"`` with antialiasing.
+    """
+
+    size: tuple[int, int]
+    framing: str = "whole"
+    crop: float = 224 / 256
+    interpolation: str = "bicubic"
 
 
 def _pillow() -> Any:
@@ -50,64 +89,79 @@ def as_batch(batch: Any, name: str = "batch") -> Sequence[Any] | npt.NDArray[Any
     return batch
 
 
-def to_pixels(image: Any, size: int, framing: str) -> Pixels:
-    """One image, resampled to a square.
+def to_pixels(image: Any, geometry: Geometry | None) -> Pixels:
+    """One image, resampled.
 
     Parameters
     ----------
     image : uint8 array (h, w), (h, w, 1) or (h, w, 3); PIL image; or path
         Files are turned as their EXIF orientation says; transparency lies on white; 16-bit grey keeps its
         upper eight bits.
-    size : int
-        Side of the result in pixels.
-    framing : {"whole", "centre"}
-        ``"whole"`` stretches the whole image to the square; ``"centre"`` cuts the middle square (224/256 of
-        the shorter side) first. Both use bicubic resampling with antialiasing.
+    geometry : Geometry or None
+        None leaves the size as it is.
 
     Returns
     -------
-    (size, size, 3) uint8 array
+    (h, w, 3) uint8 array
 
     Raises
     ------
     ValueError
-        For another type, dtype or shape, an empty image, or pixels of a kind without an agreed range.
+        For another type, dtype or shape, an empty image, pixels of a kind without an agreed range, or a file
+        of more than ``MAX_PIXELS`` pixels.
     OSError
         If a file is missing, cut short or no image.
     """
-    choice(framing, "framing", FRAMINGS)
+    if geometry is not None:
+        choice(geometry.framing, "framing", FRAMINGS)
+        choice(geometry.interpolation, "interpolation", INTERPOLATIONS)
     if isinstance(image, (str, os.PathLike)):
-        return read_pixels(image, size, framing)
+        return read_pixels(image, geometry)
     if isinstance(image, np.ndarray):
-        return _from_array(image, size, framing)
+        return _from_array(image, geometry)
     if hasattr(image, "convert") and hasattr(image, "mode"):
-        return _resample(_without_alpha(image), size, framing)
+        return _resample(_without_alpha(image), geometry)
     raise ValueError(f"an image must be a uint8 array, a PIL image or a path, got {type(image).__name__}")
 
 
-def read_pixels(path: str | os.PathLike[str], size: int, framing: str) -> Pixels:
+def read_pixels(path: str | os.PathLike[str], geometry: Geometry | None) -> Pixels:
     """``to_pixels`` of a file.
 
-    Large JPEGs are decoded at a half, a quarter or an eighth of their size, never below twice ``size``.
+    Large JPEGs are decoded at a half, a quarter or an eighth of their size, never below twice the result's. A file
+    that would still decode to more than ``MAX_PIXELS`` is refused before its pixels are read: a few kilobytes can
+    stand for gigabytes.
     """
     pillow = _pillow()
     orientation = require("PIL.ImageOps", "images", "Reading images")
     with pillow.open(path) as image:
-        # 2 / 224 * 256: after the centre cut there are still two pixels per pixel of the result.
-        image.draft(None, (round(2 * size / _CENTRE),) * 2)
-        return _resample(_without_alpha(orientation.exif_transpose(image)), size, framing)
+        width, height = image.size
+        if geometry is not None:
+            # After the centre cut there are still two pixels per pixel of the result.
+            image.draft(None, tuple(round(2 * side / geometry.crop) for side in reversed(geometry.size)))
+        # A progressive JPEG is held whole before it is reduced.
+        decoded = width * height if image.info.get("progressive") else image.size[0] * image.size[1]
+        if decoded > MAX_PIXELS:
+            raise ValueError(f"an image must have at most {MAX_PIXELS:,} pixels, got {width} x {height}")
+        with _decoding(decoded):
+            return _resample(_without_alpha(orientation.exif_transpose(image)), geometry)
 
 
-def _from_array(array: npt.NDArray[Any], size: int, framing: str) -> Pixels:
+@contextlib.contextmanager
+def _decoding(pixels: int) -> Iterator[None]:
+    with _one_large if pixels > _LARGE else contextlib.nullcontext():
+        yield
+
+
+def _from_array(array: npt.NDArray[Any], geometry: Geometry | None) -> Pixels:
     if array.dtype != np.uint8:
         raise ValueError(f"an image must hold uint8 pixels from 0 to 255, got {array.dtype}")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or 0 in array.shape:
         raise ValueError(f"an image must have shape (h, w) or (h, w, 3) and at least one pixel, got {array.shape}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if array.shape[:2] == (size, size) and framing == "whole":
+    if geometry is None or (array.shape[:2] == geometry.size and geometry.framing == "whole"):
         return _three_channels(array)
-    return _resample(_pillow().fromarray(np.ascontiguousarray(array)), size, framing)
+    return _resample(_pillow().fromarray(np.ascontiguousarray(array)), geometry)
 
 
 def _three_channels(array: Pixels) -> Pixels:
@@ -125,7 +179,7 @@ def _without_alpha(image: Any) -> Any:
     if image.mode == "F":
         raise ValueError("an image of floating-point pixels has no agreed range; convert it to uint8")
     if image.mode.startswith("I"):
-        return _pillow().fromarray(np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8))
+        return _pillow().fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         background = _pillow().new("RGB", image.size, (255, 255, 255))
@@ -134,13 +188,17 @@ def _without_alpha(image: Any) -> Any:
     return image.convert("RGB")
 
 
-def _resample(image: Any, size: int, framing: str) -> Pixels:
+def _resample(image: Any, geometry: Geometry | None) -> Pixels:
     width, height = image.size
     if width < 1 or height < 1:
         raise ValueError(f"an image must have at least one pixel, got {width} x {height}")
+    if geometry is None:
+        return _three_channels(np.asarray(image))
+    rows, columns = geometry.size
     box = (0.0, 0.0, float(width), float(height))
-    if framing == "centre":
-        half = _CENTRE * min(width, height) / 2
-        box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
-    image = image.resize((size, size), _pillow().Resampling.BICUBIC, box=box)
-    return _three_channels(np.asarray(image))
+    if geometry.framing == "centre":
+        x = geometry.crop * min(width, height * columns / rows) / 2
+        y = geometry.crop * min(height, width * rows / columns) / 2
+        box = (width / 2 - x, height / 2 - y, width / 2 + x, height / 2 + y)
+    method = _pillow().Resampling[geometry.interpolation.upper()]
+    return _three_channels(np.asarray(image.resize((columns, rows), method, box=box)))

@@ -4,44 +4,124 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ..validation import choice
 from .embedder import Embedder
+from .model_name import split
 
-__all__ = ["images", "load", "names"]
-
-
-def _efficientnet_lite0(**options: Any) -> Embedder:
-    from .image_embedder import ImageEmbedder
-
-    return ImageEmbedder(**options)
+__all__ = ["images", "load", "names", "text"]
 
 
-# Kind of data -> name -> maker. Makers import what they need, so listing names imports nothing.
+def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
+    def make(**options: Any) -> Embedder:
+        from .lite_engine import lite_embedder
+
+        return lite_embedder(variant, **options)
+
+    return make
+
+
+def _minilm(**options: Any) -> Embedder:
+    from .minilm_embedder import MiniLMEmbedder
+
+    return MiniLMEmbedder(**options)
+
+
+def _sentence_transformers(model: str, **options: Any) -> Embedder:
+    from .sentence_transformers_embedder import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(model, **options)
+
+
+def _glove(**options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(**options)
+
+
+def _words(path: str, **options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(path, **options)
+
+
+def _onnx(path: str, **options: Any) -> Embedder:
+    from .onnx_model import onnx_embedder
+
+    return onnx_embedder(path, **options)
+
+
+def _torchscript(path: str, **options: Any) -> Embedder:
+    from .torchscript import torchscript_embedder
+
+    return torchscript_embedder(path, **options)
+
+
+def _timm(name: str, **options: Any) -> Embedder:
+    from .model_zoo import timm_embedder
+
+    return timm_embedder(name, **options)
+
+
+def _torchvision(name: str, **options: Any) -> Embedder:
+    from .model_zoo import torchvision_embedder
+
+    return torchvision_embedder(name, **options)
+
+
+# Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
+# behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
+# nothing.
 _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
-    "images": {"efficientnet-lite0": _efficientnet_lite0},
+    "images": {
+        **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
+        "onnx:PATH": _onnx,
+        "torchscript:PATH": _torchscript,
+        "timm:NAME": _timm,
+        "torchvision:NAME": _torchvision,
+    },
+    "text": {
+        "minilm": _minilm,
+        "sentence-transformers:NAME": _sentence_transformers,
+        "glove": _glove,
+        "words:PATH": _words,
+    },
 }
+
+# Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
+_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH", ".pt": "torchscript:PATH", ".torchscript": "torchscript:PATH"}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
-    """The known embedders' names, all or those of one kind (``"images"``)."""
-    kinds = tuple(_EMBEDDERS) if kind is None else (kind,)
+    """The known embedders' names, all or those of one kind (``"images"`` or ``"text"``).
+
+    A part in capitals stands for what the user puts there: ``"onnx:PATH"`` is any ONNX file.
+    """
+    kinds = tuple(_EMBEDDERS) if kind is None else (choice(kind, "kind", tuple(_EMBEDDERS)),)
     return tuple(name for each in kinds for name in _EMBEDDERS[each])
 
 
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
-    for kind in kinds:
-        if isinstance(name, str) and name in _EMBEDDERS[kind]:
-            return _EMBEDDERS[kind][name](**options)
-    known = ", ".join(repr(name) for kind in kinds for name in names(kind))
-    raise ValueError(f"name must be one of {known}, got {name!r}")
+    if isinstance(name, str):
+        base, own = split(name)
+        options = {**own, **options}
+        family, _, rest = base.partition(":")
+        for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
+            if ":" not in known and known == base:
+                return maker(**options)
+            if ":" in known and rest and known.partition(":")[0] == family:
+                return maker(rest, **options)
+    expected = ", ".join(repr(known) for kind in kinds for known in names(kind))
+    raise ValueError(f"name must be one of {expected}, got {name!r}")
 
 
 def images(
     name: str = "efficientnet-lite0",
     *,
     threads: int | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Any:
@@ -50,9 +130,17 @@ def images(
     Parameters
     ----------
     name : str
-        ``"efficientnet-lite0"``: 1280 numbers per image; 224 x 224 pixels; weights from the package index.
-    threads, batch_size, cache_dir
-        See ``simskip.embedding.ImageEmbedder``; further options too.
+        ``"efficientnet-lite0"``, ``"-lite1"``, ``"-lite2"``: 1280 numbers per image; 224, 240 and 260 pixels a
+        side; weights from the package index. ``"onnx:PATH"``: any ONNX model of images (see
+        ``simskip.embedding.onnx_model.onnx_embedder``). ``"torchscript:PATH"``, ``"timm:NAME"``,
+        ``"torchvision:NAME"``: PyTorch's (see ``simskip.embedding.torchscript`` and ``.model_zoo``). Options may
+        stand in the name: ``"onnx:model.onnx?output=features"``.
+    threads, batch_size
+        See ``simskip.embedding.ImageEmbedder``.
+    cache_dir : path, optional
+        Where exported networks are kept; see ``simskip.cache.cache_dir``.
+    **options
+        Of the embedder that the name stands for.
 
     Raises
     ------
@@ -70,12 +158,45 @@ def images(
     return _make(name, ("images",), {"threads": threads, "batch_size": batch_size, "cache_dir": cache_dir, **options})
 
 
-def load(name_or_path: str, **options: Any) -> Embedder:
-    """An embedder of any kind by its registered name, as a configuration file or the command line gives it.
+def text(name: str = "minilm", **options: Any) -> Any:
+    """An embedder of text.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names("text")``.
+    **options
+        Of the embedder that the name stands for.
 
     Raises
     ------
     ValueError
         For an unknown name; the message lists the known ones.
     """
-    return _make(name_or_path, tuple(_EMBEDDERS), options)
+    return _make(name, ("text",), options)
+
+
+def load(name_or_path: str | os.PathLike[str], **options: Any) -> Embedder:
+    """An embedder of any kind by its registered name, as a configuration file or the command line gives it.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        One of ``names()``, an embedder's own ``name``, or the path of an existing file whose suffix says what
+        reads it.
+    **options
+        Of the embedder that the name stands for.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the known ones.
+    """
+    name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
+    if isinstance(name, str):
+        path = Path(split(name)[0])
+        family = _SUFFIXES.get(path.suffix.lower())
+        known = any(name.startswith(each.partition(":")[0] + ":") for each in names() if ":" in each)
+        if family is not None and not known and path.is_file():
+            name = family.partition(":")[0] + ":" + name
+    return _make(name, tuple(_EMBEDDERS), options)
