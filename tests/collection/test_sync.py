@@ -328,3 +328,17 @@ def test_kill_9_loses_at_most_one_batch(tmp_path, photos):
         paths = collection.files_of(ids)
         assert (vectors == colours.embed(paths)).all()
         assert np.unique([path.name for path in paths]).size == 6
+
+
+def test_things_can_be_added_one_by_one(collection, letters, colours, photos):
+    with pytest.raises(ValueError, match="embedder must be given"):
+        collection.add(["a"], texts=["alpha"])
+    collection.embedder = letters
+    collection.add(["first", "second"], texts=["alpha", "beta"], labels=["x", None])
+    assert collection.search(text="alpha", k=1).keys == ["first"]
+    assert collection.embedder_name == "letters"
+    with pytest.raises(ValueError, match="images cannot be compared with vectors of letters, which embeds text"):
+        collection.add(["third"], images=[photos / "red/1.png"])
+    with pytest.raises(ValueError, match="exactly one of vectors, images, texts must be given"):
+        collection.add(["third"])
+    assert len(collection) == 2

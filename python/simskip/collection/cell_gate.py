@@ -173,7 +173,8 @@ class CellGate:
 
 
 def _ranked(scores: DoubleMatrix, preferred: Mask, available: IntArray, seen: Mask) -> Ranking:
-    order = np.lexsort((-scores, ~preferred, np.broadcast_to(~seen, scores.shape)), axis=-1)
+    keys = np.where(seen, -scores, np.inf)
+    order = np.lexsort((keys, ~preferred), axis=-1) if preferred.any() else np.argsort(keys, axis=1, kind="stable")
     ordered = np.take_along_axis(scores, order, axis=1)
     mass = np.zeros(ordered.shape)
     np.cumsum(ordered[:, :-1], axis=1, out=mass[:, 1:])

@@ -153,8 +153,8 @@ def _partition(
         nearest = _nearest(points, centres)
         order = np.argsort(nearest, kind="stable")
         found, first = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(points[order], first, axis=0)
-        centres[found] = sums / np.diff(first, append=len(points))[:, None].astype(np.float32)
+        for number, members in zip(found, np.split(order, first[1:]), strict=True):  # many times faster than reduceat
+            centres[number] = points[members].mean(axis=0)
     cell = np.empty(len(rows), np.int64)
     for block in row_blocks(len(rows), max(X.shape[1], count)):
         cell[block] = _nearest(comparable(X[rows[block]], metric, scale), centres)

@@ -89,8 +89,9 @@ class HierarchicalSearch:
     With whole classes (``rows_per_cell=None``) it means: classes that should hold the query's own in nine of ten cases.
 
     Answers are the same bytes for any number of threads and however queries are put into batches (a hasher's outputs
-    within rounding of 0 aside, see ``Hasher.encode``). Objects do not change after they are made (but ``tune_gate`` sets the gate), and several threads may search at once (``scanned_``
-    is then that of any of them). Codes are scanned so fast that gating pays only with vectors, or millions of codes.
+    within rounding of 0 aside, see ``Hasher.encode``). Objects do not change after they are made (but ``tune_gate``
+    sets the gate), and several threads may search at once (``scanned_`` is then that of any of them). Codes are scanned
+    so fast that gating pays only with vectors, or millions of codes.
 
     Examples
     --------
