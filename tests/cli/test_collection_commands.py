@@ -189,6 +189,16 @@ def test_train_a_classifier_and_search_behind_it(database):
     assert "gate must be one of" in failed(2, *words, "--gate", "open")
 
 
+def test_a_classifier_leaves_the_items_alone_that_the_hasher_has_not_seen(database):
+    done("train", "-d", database, "--hasher", "random", "--hold-out", 2, "-q")
+    with simskip.Collection.open(database) as collection:
+        before = collection.held_out.tolist()
+    done("train", "-d", database, "--classifier", "-q", "--threads", 1)
+    with simskip.Collection.open(database) as collection:
+        assert collection.held_out.tolist() == before
+    assert len(before) == 2
+
+
 def test_search_behind_no_classifier(trained):
     assert "classifier" in failed(2, "search", "-d", trained, "--key", "bag/00.png", "--gate", "soft")
 

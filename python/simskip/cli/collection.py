@@ -139,6 +139,8 @@ def _train_classifier(database: Path, given: dict[str, Any], hold_out: int, as_j
     from ..collection import Collection
 
     with Collection.open(database, create=False) as collection:
+        if collection.hasher is not None:  # the items that it has not seen must not become others
+            hold_out = len(collection.held_out)
         trained = collection.train_classifier(hold_out=hold_out, progress=not quiet, **given)
     figures = None if trained.calibration_ is None else asdict(trained.calibration_)
     if as_json:

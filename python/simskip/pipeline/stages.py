@@ -162,9 +162,12 @@ def _train_classifier(context: Context) -> Result:
     section, hasher = configuration.classifier, configuration.hasher
     assert section is not None
     parameters = section.model_dump(exclude={"retrain"}, exclude_none=True)
-    # The same items as the hasher's: what one model has seen is no honest question to the other.
-    hold_out = {} if hasher is None else {"hold_out": hasher.hold_out}
-    classifier = context.collection.train_classifier(progress=context.progress, **hold_out, **parameters)
+    # The same items as the hasher's, which must not become others: it has seen those.
+    if context.collection.hasher is not None:
+        parameters["hold_out"] = len(context.collection.held_out)
+    elif hasher is not None:
+        parameters["hold_out"] = hasher.hold_out
+    classifier = context.collection.train_classifier(progress=context.progress, **parameters)
     context.state.save_labels("classifier", *label_marks(context.collection))
     details = {"fingerprint": classifier.fingerprint}
     classes = f"{len(classifier.classes_):,} classes"
