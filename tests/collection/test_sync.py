@@ -32,7 +32,11 @@ def test_a_folder_becomes_items(collection, photos, colours):
     }
     assert collection.files_of(collection.ids_of(["red/1.png"])) == [photos / "red/1.png"]
     assert (collection.vectors(collection.ids_of(["red/1.png"]))[1] == colours.embed([photos / "red/1.png"])).all()
-    assert collection.search(image=photos / "red/1.png", k=1).keys == ["red/1.png"]
+    hits = collection.search(image=photos / "red/1.png", k=3)
+    assert hits[0].file == photos / "red/1.png"
+    hits[1].file.unlink()
+    page = hits._repr_html_()
+    assert page.count("<img ") == page.count("data:image/png;base64,") == 2
 
 
 def test_what_cannot_be_read_is_recorded_and_left_alone(collection, photos, colours):

@@ -491,7 +491,7 @@ class Collection:
         missing = next((id for id in numbers if id not in rows), None)
         if missing is not None:
             raise ValueError(f"id {missing} is not in {self.path.name}")
-        return [rows[id][0] for id in numbers]
+        return [rows[id].key for id in numbers]
 
     def ids_of(self, keys: Sequence[str]) -> Ids:
         """The ids of keys, (n,) int64; ``ValueError`` for one that is not there."""
@@ -507,19 +507,14 @@ class Collection:
         numbers = np.asarray(ids, np.int64).ravel().tolist()
         with self._database.reading() as connection:
             rows = rows_of(connection, numbers)
-        return [rows[id][1] if id in rows else None for id in numbers]
+        return [rows[id].label if id in rows else None for id in numbers]
 
     def files_of(self, ids: npt.ArrayLike) -> list[Path | None]:
         """The files that items were synced from, where they were."""
-        query = (
-            "SELECT location, prefix, key FROM items JOIN files USING (id) JOIN sources ON sources.id = source "
-            "WHERE items.id = ?"
-        )
-        found: list[Path | None] = []
-        for id in np.asarray(ids, np.int64).ravel().tolist():
-            rows = self._database.rows(query, (id,))
-            found.append(Path(rows[0][0], rows[0][2][len(rows[0][1]) :]) if rows else None)
-        return found
+        numbers = np.asarray(ids, np.int64).ravel().tolist()
+        with self._database.reading() as connection:
+            rows = rows_of(connection, numbers)
+        return [rows[id].file if id in rows else None for id in numbers]
 
     def vectors(self, ids: npt.ArrayLike | None = None) -> tuple[Ids, Vectors]:
         """Ids, ascending, and vectors (n, dim): all, or those of ``ids``."""

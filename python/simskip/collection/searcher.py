@@ -132,8 +132,8 @@ class Searcher:
         found = []
         for distance, id in wanted:
             if id in rows:
-                key, label, attributes = rows[id]
-                found.append(Hit(key, label, distance, id, json.loads(attributes)))
+                row = rows[id]
+                found.append(Hit(row.key, row.label, distance, id, json.loads(row.attributes), row.file))
         return Hits(tuple(found), measure)
 
     def _measure(self, how: How) -> str:
