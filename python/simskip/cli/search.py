@@ -147,15 +147,11 @@ def _page(
     label: str | None,
     options: dict[str, Any],
 ) -> str:
-    import numpy as np
-
     from ..collection.page import hits_page
-    from ..collection.pictures import Pictures
 
-    pictures = Pictures(collection, np.array([hit.id for hit in hits], np.int64))
     own = question.get("image")
     if "key" in question:
-        own = pictures.path(int(collection.ids_of([asked])[0])) if pictures.any else None
+        own = collection.files_of(collection.ids_of([asked]))[0]
     conditions = [*([where] if where else []), *([f"label {label}"] if label else [])]
     restricted = f" among those with {' and '.join(conditions)}" if conditions else ""
     by_codes = collection.hasher is not None and not options.get("exact")
@@ -168,5 +164,4 @@ def _page(
         setting=f"The {k} nearest of {len(collection):,} items in {collection.path.name}{restricted}, found {how}.",
         measure=hits.measure,
         query_picture=own,
-        picture_of=(lambda hit: pictures.path(hit.id)) if pictures.any else None,
     )
