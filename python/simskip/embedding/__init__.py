@@ -1,7 +1,8 @@
-"""Embedders: pictures and text to vectors."""
+"""Embedders: pictures and texts to vectors."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from .embedder import Embedder
@@ -19,6 +20,7 @@ __all__ = [
     "SkippedText",
     "TextEmbedder",
     "WordEmbedder",
+    "callable_embedder",
     "images",
     "load",
     "names",
@@ -27,22 +29,21 @@ __all__ = [
 
 # Loaded when first asked for. Name -> module.
 _LATER = {
+    "EmbeddedBatch": "embedded_files",
+    "EmbeddedFiles": "embedded_files",
     "EmbeddedTexts": "text_embedder",
+    "ImageEmbedder": "image_embedder",
     "MiniLMEmbedder": "minilm_embedder",
     "SentenceTransformersEmbedder": "sentence_transformers_embedder",
+    "SkippedFile": "embedded_files",
     "SkippedText": "text_embedder",
     "TextEmbedder": "text_embedder",
     "WordEmbedder": "word_embedder",
+    "callable_embedder": "user_function",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("EmbeddedBatch", "EmbeddedFiles", "ImageEmbedder", "SkippedFile"):
-        from . import image_embedder
-
-        return getattr(image_embedder, name)
     if name in _LATER:
-        from importlib import import_module
-
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,6 +44,8 @@ class OnnxEngine:
         Preprocessing, the most important first; see ``Preprocessing.of``.
     output, pooling, layout : str, optional
         See ``onnx_embedder``.
+    fingerprint : str, optional
+        Of what the graph was made from, where that counts instead.
     """
 
     concurrent = True
@@ -57,8 +59,9 @@ class OnnxEngine:
         output: str | None = None,
         pooling: str | None = None,
         layout: str | None = None,
+        fingerprint: str | None = None,
     ) -> None:
-        self._arguments = path, name, identity, settings, output, pooling, layout
+        self._arguments = path, name, identity, settings, output, pooling, layout, fingerprint
         self._session = OnnxSession(path)
         self.name = name
         self._input = _picture_input(self._session.inputs, path)
@@ -76,7 +79,7 @@ class OnnxEngine:
         self.preprocessing = Preprocessing.of(*_with_size(settings, height, width, path))
         self._output = _output(self._session.outputs, output, path)
         self._pooling = pooling
-        self.fingerprint = (
+        self.fingerprint = fingerprint or (
             f"onnx {identity} output={self._output} pooling={pooling} layout={self.layout}"
             f" {self.preprocessing.fingerprint}"
         )

@@ -17,8 +17,8 @@ class OnnxSession:
 
     Parameters
     ----------
-    path : path
-        An ``.onnx`` file.
+    path : path or bytes
+        An ``.onnx`` file or the content of one.
     extra : {"images", "text"}
         The extra of simskip that brings ONNX Runtime, for the error message.
 
@@ -32,22 +32,24 @@ class OnnxSession:
         If it is no model that ONNX Runtime can load.
     """
 
-    def __init__(self, path: Path, extra: str = "images") -> None:
-        self.path = path
-        self._extra = extra
+    def __init__(self, path: Path | bytes, extra: str = "images") -> None:
+        self._source, self._extra = path, extra
+        self.path = path if isinstance(path, Path) else "the ONNX graph"
         self._runtime = runtime = require("onnxruntime", extra, f"Embedding {extra}")
         options = runtime.SessionOptions()
         # Parallel over batches, in our threads: no spinning pool beside OpenMP's, and the sums do not depend on
         # the count.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        if not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise FileNotFoundError(f"there is no ONNX model at {path}")
         try:
             # By its path, so that weights in a file beside it are found.
-            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(
+                path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # of a module of ONNX Runtime's own, one class per status code
-            raise FormatError(f"{path} is no model that ONNX Runtime can load: {error}") from error
+            raise FormatError(f"{self.path} is no model that ONNX Runtime can load: {error}") from error
 
     @property
     def inputs(self) -> list[Any]:
@@ -79,4 +81,4 @@ class OnnxSession:
                 raise FormatError(f"{self.path} cannot be run: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxSession, (self.path, self._extra)
+        return OnnxSession, (self._source, self._extra)

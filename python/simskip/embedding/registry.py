@@ -23,12 +23,6 @@ def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
     return make
 
 
-def _onnx(path: str, **options: Any) -> Embedder:
-    from .onnx_model import onnx_embedder
-
-    return onnx_embedder(path, **options)
-
-
 def _minilm(**options: Any) -> Embedder:
     from .minilm_embedder import MiniLMEmbedder
 
@@ -53,6 +47,30 @@ def _words(path: str, **options: Any) -> Embedder:
     return WordEmbedder.read(path, **options)
 
 
+def _onnx(path: str, **options: Any) -> Embedder:
+    from .onnx_model import onnx_embedder
+
+    return onnx_embedder(path, **options)
+
+
+def _torchscript(path: str, **options: Any) -> Embedder:
+    from .torchscript import torchscript_embedder
+
+    return torchscript_embedder(path, **options)
+
+
+def _timm(name: str, **options: Any) -> Embedder:
+    from .model_zoo import timm_embedder
+
+    return timm_embedder(name, **options)
+
+
+def _torchvision(name: str, **options: Any) -> Embedder:
+    from .model_zoo import torchvision_embedder
+
+    return torchvision_embedder(name, **options)
+
+
 # Kind of data -> name -> maker. A name with a colon is a family: "onnx:PATH" stands for "onnx:" and anything
 # behind it, which its maker gets as first argument. Makers import what they need, so listing names imports
 # nothing.
@@ -60,6 +78,9 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
     "images": {
         **{name: _efficientnet_lite(name) for name in (f"efficientnet-lite{i}" for i in range(3))},
         "onnx:PATH": _onnx,
+        "torchscript:PATH": _torchscript,
+        "timm:NAME": _timm,
+        "torchvision:NAME": _torchvision,
     },
     "text": {
         "minilm": _minilm,
@@ -72,6 +93,7 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
 _SUFFIXES: dict[str, str] = {
     ".onnx": "onnx:PATH",
+    **dict.fromkeys((".pt", ".torchscript"), "torchscript:PATH"),
     **dict.fromkeys((".txt", ".vec", ".bin", ".json", ".gz", ".tgz", ".zip", ".npy", ".npz"), "words:PATH"),
 }
 
@@ -114,8 +136,9 @@ def images(
     name : str
         ``"efficientnet-lite0"``, ``"-lite1"``, ``"-lite2"``: 1280 numbers per image; 224, 240 and 260 pixels a
         side; weights from the package index. ``"onnx:PATH"``: any ONNX model of images (see
-        ``simskip.embedding.onnx_model.onnx_embedder``). Options may stand in the name:
-        ``"onnx:model.onnx?output=features"``.
+        ``simskip.embedding.onnx_model.onnx_embedder``). ``"torchscript:PATH"``, ``"timm:NAME"``,
+        ``"torchvision:NAME"``: PyTorch's (see ``simskip.embedding.torchscript`` and ``.model_zoo``). Options may
+        stand in the name: ``"onnx:model.onnx?output=features"``.
     threads, batch_size
         See ``simskip.embedding.ImageEmbedder``.
     cache_dir : path, optional
