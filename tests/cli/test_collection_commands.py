@@ -298,12 +298,17 @@ def test_evaluate_needs_items_that_the_hasher_has_not_seen(database, tmp_path):
 
 
 def test_export(trained, tmp_path):
+    words = ["export", "-d", shutil.copy(trained, tmp_path / "a.db"), "-q"]
     files = {"--hasher": tmp_path / "h.safetensors", "--codes": tmp_path / "c.npy"}
-    result = done("export", "-d", trained, *(word for pair in files.items() for word in pair))
+    result = done(*words, *(word for pair in files.items() for word in pair))
     assert "60 codes of 32 bits in c.npy" in result.stdout
     with simskip.Collection.open(trained, read_only=True) as collection:
         assert simskip.load_hasher(files["--hasher"]).fingerprint == collection.hasher.fingerprint
         assert np.array_equal(np.load(files["--codes"]), collection.codes()[1].data)
+    assert "the 3 nearest of 60 items in k.npz" in done(*words, "--knn", tmp_path / "k.npz", "-k", 3).stdout
+    done(*words, "--parquet", tmp_path / "p.parquet", "--json")
+    with simskip.Collection.import_(tmp_path / "p.parquet", tmp_path / "again.db") as again:
+        assert len(again) == N
     assert "say what to export" in failed(2, "export", "-d", trained)
     assert "does not exist" in failed(1, "export", "-d", trained, "--codes", tmp_path / "no" / "c.npy")
 

@@ -32,7 +32,7 @@ def test_one_query_gives_hits_with_what_is_known(filled):
     hit = hits[0]
     assert hit.label in ("sea", "mountain")
     assert hit.attributes["year"] == 1990 + int(hit.key[4:])
-    assert hits.as_dicts()[0] == {"rank": 1, **vars(hit)}
+    assert hits.as_dicts()[0] == {"rank": 1, **vars(hit), "file": None}
     assert json.dumps(hits.as_dicts())
     assert hit.key in repr(hits)
     assert hits.measure == "cosine"

@@ -95,7 +95,7 @@ def test_answers_follow_changes(filled):
 
 def test_no_statement_gets_through(filled):
     """The last defence, behind the checks of the text: the connection itself cannot write."""
-    connection = filled._filter()._connection
+    connection = filled._searcher.filters()._connection
     with pytest.raises(Exception, match="readonly"):
         connection.execute("DELETE FROM items")
 

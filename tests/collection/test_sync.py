@@ -32,7 +32,11 @@ def test_a_folder_becomes_items(collection, photos, colours):
     }
     assert collection.files_of(collection.ids_of(["red/1.png"])) == [photos / "red/1.png"]
     assert (collection.vectors(collection.ids_of(["red/1.png"]))[1] == colours.embed([photos / "red/1.png"])).all()
-    assert collection.search(image=photos / "red/1.png", k=1).keys == ["red/1.png"]
+    hits = collection.search(image=photos / "red/1.png", k=3)
+    assert hits[0].file == photos / "red/1.png"
+    hits[1].file.unlink()
+    page = hits._repr_html_()
+    assert page.count("<img ") == page.count("data:image/png;base64,") == 2
 
 
 def test_what_cannot_be_read_is_recorded_and_left_alone(collection, photos, colours):
@@ -328,3 +332,17 @@ def test_kill_9_loses_at_most_one_batch(tmp_path, photos):
         paths = collection.files_of(ids)
         assert (vectors == colours.embed(paths)).all()
         assert np.unique([path.name for path in paths]).size == 6
+
+
+def test_things_can_be_added_one_by_one(collection, letters, colours, photos):
+    with pytest.raises(ValueError, match="embedder must be given"):
+        collection.add(["a"], texts=["alpha"])
+    collection.embedder = letters
+    collection.add(["first", "second"], texts=["alpha", "beta"], labels=["x", None])
+    assert collection.search(text="alpha", k=1).keys == ["first"]
+    assert collection.embedder_name == "letters"
+    with pytest.raises(ValueError, match="images cannot be compared with vectors of letters, which embeds text"):
+        collection.add(["third"], images=[photos / "red/1.png"])
+    with pytest.raises(ValueError, match="exactly one of vectors, images, texts must be given"):
+        collection.add(["third"])
+    assert len(collection) == 2

@@ -131,13 +131,25 @@ class Unexportable(Network):
         return super().forward(x)
 
 
+class OneBatchSize(Network):
+    """The tracer takes ``len`` for a constant."""
+
+    def forward(self, x):
+        return super().forward(x).reshape(len(x), 12)
+
+
 class Different(Network):
     def forward(self, x):
         return super().forward(x) * (2 if torch.onnx.is_in_onnx_export() else 1)
 
 
 @pytest.mark.parametrize(
-    ("module", "reason"), [(Unexportable(), "no such operator"), (Different(), "its results differ from PyTorch's")]
+    ("module", "reason"),
+    [
+        (Unexportable(), "no such operator"),
+        (Different(), "its results differ from PyTorch's"),
+        (OneBatchSize(), "the ONNX graph cannot be run"),
+    ],
 )
 def test_what_has_no_faithful_graph_is_run_by_torch(tmp_path, module, reason):
     embedder = embedder_of(module, tmp_path)
@@ -146,6 +158,38 @@ def test_what_has_no_faithful_graph_is_run_by_torch(tmp_path, module, reason):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=rf"engine must be 'torch' for test, which has no ONNX form: {reason}"):
         embedder_of(module, tmp_path, engine="onnx")
+
+
+class Attention(nn.Module):
+    """A transformer's layer, which PyTorch fuses in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 12, 4, 4)
+        self.layer = nn.TransformerEncoderLayer(12, 2, 16, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(self.patches(x).flatten(2).transpose(1, 2))
+
+
+def test_transformers_are_exported(tmp_path):
+    embedder = embedder_of(Attention(), tmp_path, pooling="mean")
+    assert type(embedder.engine).__name__ == "OnnxEngine"
+    np.testing.assert_allclose(embedder.embed(PICTURES), expected(Attention().eval()).mean(1), rtol=1e-3, atol=1e-5)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Singular(nn.Module):
+    def forward(self, x):
+        return torch.linalg.svdvals(x.flatten(2))
+
+
+def test_an_operator_without_a_counterpart_says_nothing(tmp_path, capfd):
+    embedder = embedder_of(Singular(), tmp_path)
+    assert type(embedder.engine).__name__ == "TorchEngine"
+    np.testing.assert_allclose(embedder.embed(PICTURES), expected(Singular()), rtol=1e-4)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_threads_of_others_keep_their_number(tmp_path):

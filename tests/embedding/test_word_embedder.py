@@ -1,6 +1,7 @@
 """Words looked up, texts as means, words that are not known."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -90,11 +91,19 @@ def test_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my words.txt").write_text("a 1 2\nb 3 4\n")
     embedder = embedding.text("words:my words.txt", on_unknown="zero")
-    assert embedder.name == f"words:{tmp_path.resolve()}/my words.txt"
+    assert embedder.name == f"words:{tmp_path.resolve()}/my words.txt?on_unknown=zero"
     assert embedder.embed(["a b"]).tolist() == [[2, 3]]
     again = embedding.load(embedder.name)
     assert again.fingerprint == embedder.fingerprint
-    assert again.on_unknown == "error"
+    assert again.on_unknown == "zero"
+    assert embedding.load(tmp_path / "my words.txt").name == f"words:{tmp_path.resolve()}/my words.txt"
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("in/a.txt", "a 1 2\n")
+        archive.writestr("in/b.txt", "a 3 4\n")
+    inside = embedding.load("two.zip", member="in/b.txt")
+    assert inside.embed(["a"]).tolist() == [[3, 4]]
+    assert inside.name == f"words:{tmp_path.resolve()}/two.zip?member=in%2Fb.txt"
+    assert embedding.load(inside.name).fingerprint == inside.fingerprint
     with pytest.raises(FileNotFoundError):
         embedding.text("words:nowhere.txt")
 

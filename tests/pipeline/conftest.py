@@ -14,7 +14,8 @@ data: {words: words.txt, labels: labels.csv}
 embedder: words:vectors.txt
 hasher: {name: pca, bits: 16, hold_out: 20}
 evaluation: {k: 5, baselines: false}
-exports: {hasher: out/hasher.safetensors, codes: out/codes.npy, report: out/report.json}
+exports: {hasher: out/hasher.safetensors, codes: out/codes.npy, report: out/report.json,
+          parquet: out/words.parquet, knn: {k: 4, path: out/neighbors.npz}}
 """
 
 

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 import simskip
 from simskip.pipeline import read_configuration, run
 from simskip.pipeline.runner import stage_names
 from simskip.pipeline.state import Facts, State
+
+EXPORTS = ["export parquet", "export hasher", "export codes", "export knn"]
 
 
 def go(folder, **options):
@@ -29,7 +32,7 @@ def statuses(ended):
 
 def test_the_first_run_does_all_the_second_nothing(new_folder):
     first = go(new_folder)
-    assert first.ran == ["sync", "train", "evaluate", "export hasher", "export codes"]
+    assert first.ran == ["sync", "train", "evaluate", "knn", *EXPORTS]
     assert first["sync"].summary == "200 added"
     assert first["train"].details["held_out"] == 20
     with simskip.Collection.open(new_folder / "out" / "words.db") as collection:
@@ -39,6 +42,12 @@ def test_the_first_run_does_all_the_second_nothing(new_folder):
         assert (
             simskip.load_hasher(new_folder / "out" / "hasher.safetensors").fingerprint == collection.hasher.fingerprint
         )
+        with np.load(new_folder / "out" / "neighbors.npz") as table:
+            first_key, distances, ids = collection.keys_of(table["ids"][:1])[0], table["distances"], table["neighbors"]
+        found = collection.neighbors(first_key, 4)
+        assert [hit.id for hit in found] == ids[0].tolist()
+        assert [hit.distance for hit in found] == distances[0].tolist()
+    assert pyarrow.parquet.read_table(new_folder / "out" / "words.parquet").num_rows == 200
     report = json.loads((new_folder / "out" / "report.json").read_text())
     assert report["verdict"]["sentence"] == first["evaluate"].details["verdict"]
     second = go(new_folder)
@@ -55,7 +64,7 @@ def test_only_what_a_change_touches_runs(folder):
 
     edit(folder, "bits: 16", "bits: 8")
     ended = go(folder)
-    assert ended.ran == ["train", "evaluate", "export hasher", "export codes"]
+    assert ended.ran == ["train", "evaluate", "knn", *EXPORTS]
     assert ended["train"].reason == "hasher.bits: 16 -> 8"
 
     (folder / "out" / "codes.npy").unlink()
@@ -75,7 +84,7 @@ def test_new_items_are_encoded_and_do_not_train_again_before_a_fifth_is_new(fold
     with (folder / "words.txt").open("a") as file:
         file.write("".join(f"w{i:03d}\n" for i in range(200, 220)))
     ended = go(folder)
-    assert ended.ran == ["sync", "evaluate", "export codes"]
+    assert ended.ran == ["sync", "evaluate", "knn", *(name for name in EXPORTS if name != "export hasher")]
     assert ended["sync"].summary == "20 added, 200 unchanged"
     assert "9% of the items changed" in ended["train"].reason
     assert (folder / "out" / "hasher.safetensors").read_bytes() == before
@@ -148,7 +157,7 @@ def test_changes_by_others_are_looked_at(folder):
 
 
 def test_stages_can_be_forced(folder):
-    assert go(folder, force=["exports"]).ran == ["export hasher", "export codes"]
+    assert go(folder, force=["exports"]).ran == EXPORTS
     assert go(folder, force="encode").ran == ["encode"]
     assert go(folder, force=["all"]).ran == [outcome.stage for outcome in go(folder).outcomes]
     with pytest.raises(ValueError, match="force must be one of 'sync'"):

@@ -229,7 +229,7 @@ def export(
         "--parquet": files.write_parquet,
         "--hasher": files.write_hasher,
         "--codes": files.write_codes,
-        "--knn": lambda collection, path: files.write_neighbors(collection, path, k),
+        "--knn": lambda collection, path: files.write_neighbors(collection, path, k, not quiet),
     }
     with Collection.open(database, create=False) as collection:
         told = {name: writers[name](collection, path) for name, path in given.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,34 +13,32 @@ import numpy.typing as npt
 
 from ..codes import Codes
 from ..hashing import Hasher
-from ..index import SimilarityIndex
 from ..index.vector import METRICS
 from ..validation import choice, matrix, positive_int
 from . import editing, training
 from .database import Database
 from .file_sync import FileSync
-from .filters import Filters, Parameters
-from .hits import Hit, Hits
+from .filters import Parameters
+from .gate_report import GateRecall
+from .hits import Hits
 from .items import checked_keys, ids_of, read_codes, read_vectors, rows_of
 from .labels import read_labels
-from .live_index import LiveIndex, State
 from .models import Models
 from .neighbor_store import NeighborStore
 from .neighbor_table import NeighborTable
 from .parquet_export import export
 from .parquet_import import ParquetItems, removed_on_error
-from .queries import Question, one_given
+from .queries import one_given
 from .registration import EmbedderOfCollection, register_source
+from .searcher import How, Searcher
 from .sources import FolderSource, source_of
 from .sync import SyncReport, sync_texts
+from .vector_classifier import VectorClassifier
 
 __all__ = ["Collection"]
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
-
-# With a hasher the exact metric orders this many times k candidates, unless told otherwise.
-_RERANK: int = 10
 
 
 class Collection:
@@ -68,11 +64,9 @@ class Collection:
         self._database = database
         self._models = Models(database)
         self._embedder = EmbedderOfCollection(database, self._models)
-        self._live = LiveIndex(database, self._models, metric)
-        self._neighbors = NeighborStore(database, self._live, metric, _RERANK)
+        self._searcher = Searcher(database, self._models, self._embedder, metric)
+        self._neighbors = NeighborStore(database, self._searcher.state, metric, How().rerank or 1)
         self._metric = metric
-        self._filters: Filters | None = None
-        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -123,9 +117,7 @@ class Collection:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            if self._filters is not None:
-                self._filters.close()
+        self._searcher.close()
         self._database.close()
 
     def __enter__(self) -> Collection:
@@ -327,7 +319,7 @@ class Collection:
         if name == "vectors":
             rows = matrix(value, name, dim=self.dim, min_rows=0)
         else:
-            rows = self._question().vectors(name, value)[0]
+            rows = self._searcher.question().vectors(name, value)[0]
         if len(rows) != len(names):
             raise ValueError(f"{name} must hold one thing for each of the {len(names)} keys, got {len(rows)}")
         model = self._embedder.get() if name != "vectors" else None
@@ -381,6 +373,20 @@ class Collection:
         made = training.hasher_of(hasher, n_bits, self._metric, parameters)
         return training.train(self._database, self._models, made, hold_out=hold_out, progress=progress)
 
+    def train_classifier(self, *, hold_out: int = 1000, progress: bool = True, **parameters: Any) -> VectorClassifier:
+        """Train a classifier of the vectors by the items' labels, and keep it in the file, for searches with a gate.
+
+        Parameters
+        ----------
+        hold_out : int
+            As for ``train``, which holds out the same items.
+        **parameters
+            Of ``VectorClassifier``.
+
+        Raises ``ValueError`` for fewer than two labels.
+        """
+        return training.train_classifier(self._database, self._models, parameters, hold_out=hold_out, progress=progress)
+
     def encode(self) -> int:
         """Give codes to items that have none (``train`` and ``sync`` do it themselves); how many there were."""
         return training.encode(self._database, self._models)
@@ -428,10 +434,9 @@ class Collection:
         name, value = one_given(image=image, text=text, key=key, vector=vector)
         plural = {"image": "images", "text": "texts", "key": "keys", "vector": "vectors"}[name]
         one: Any = np.asarray(value)[None] if name == "vector" else [value]
-        distances, ids = self.search_many(
-            k=k, where=where, parameters=parameters, exclude_self=exclude_self, **{plural: one}, **options
-        )
-        return self._hits(distances[0], ids[0], self._measure(options))
+        how = How(**options)
+        distances, ids = self._searcher.many(plural, one, k, where, parameters, exclude_self, how)
+        return self._searcher.hits(distances[0], ids[0], how)
 
     def search_many(
         self,
@@ -444,20 +449,17 @@ class Collection:
         where: str | None = None,
         parameters: Parameters = (),
         exclude_self: bool = True,
-        scoring: str | None = None,
-        rerank: int | None = _RERANK,
-        recall: float | None = None,
-        exact: bool = False,
-        threads: int | None = None,
+        **options: Any,
     ) -> tuple[npt.NDArray[Any], Ids]:
         """Many queries at once; see ``search``.
 
         Parameters
         ----------
-        scoring, rerank, recall, threads
-            As for ``SimilarityIndex.search``; used once a hasher has been trained. ``recall`` replaces ``rerank``.
-        exact : bool
-            Compare all vectors, as is done while there is no hasher.
+        **options
+            ``scoring``, ``rerank`` (10), ``recall``, ``threads``: as for ``SimilarityIndex.search``; used once a hasher
+            has been trained; ``recall`` replaces ``rerank``. ``exact=True``: compare all vectors, as is done while
+            there is no hasher. ``gate="soft"`` or ``"hard"``, with ``probability`` and ``budget``: compare the vectors
+            of the likely classes only, as for ``HierarchicalSearch.search``; needs ``train_classifier``.
 
         Returns
         -------
@@ -465,34 +467,21 @@ class Collection:
         ids : (q, k) int64
             -1 where fewer than k items pass; ``keys_of`` gives their keys.
         """
-        k = positive_int(k, "k", maximum=2**31 - 2)
         name, value = one_given(images=images, texts=texts, keys=keys, vectors=vectors)
-        state = self._live.current()
-        queries, own = self._question().vectors(name, value)
-        allowed = None if where is None else self._filter().ids(where, parameters)
-        if allowed is not None:  # the file may have changed since the index was looked at
-            allowed = np.intersect1d(allowed, state.index.ids, assume_unique=True)
-        leave_out = own is not None and exclude_self
-        found = _search(state, queries, k + leave_out, allowed, scoring, rerank, 1.0 if exact else recall, threads)
-        return _without_own(*found, own) if leave_out and own is not None else found
+        return self._searcher.many(name, value, k, where, parameters, exclude_self, How(**options))
 
-    def _hits(self, distances: npt.NDArray[Any], ids: Ids, measure: str) -> Hits:
-        """One row of ``search_many`` with keys, labels and attributes."""
-        wanted = [(distance, id) for distance, id in zip(distances.tolist(), ids.tolist(), strict=True) if id >= 0]
-        with self._database.reading() as connection:
-            rows = rows_of(connection, [id for _, id in wanted])
-        found = []
-        for distance, id in wanted:
-            if id in rows:  # else it has been removed since
-                key, label, attributes = rows[id]
-                found.append(Hit(key, label, distance, id, json.loads(attributes)))
-        return Hits(tuple(found), measure)
+    def gate_recall(self, k: int = 25, **options: Any) -> GateRecall:
+        """Which share of the true k nearest the gate lets through, and how many rows it reads.
 
-    def _measure(self, options: Mapping[str, Any]) -> str:
-        by_codes = self._models.fingerprint("hasher") is not None and not options.get("exact")
-        if not by_codes or options.get("recall") is not None or options.get("rerank", _RERANK) is not None:
-            return self._metric
-        return "asymmetric" if options.get("scoring") == "asymmetric" else "bits"
+        Asked by the items that neither hasher nor classifier was trained on (``held_out``), which are left out of the
+        search for it. ``options``: ``gate``, ``probability``, ``budget``, ``threads``, as for ``search_many``.
+
+        Raises ``ValueError`` if no items are held out, or there is no classifier.
+        """
+        held_out = self.held_out
+        if len(held_out) == 0:
+            raise ValueError(f"{self.path.name} has no held-out items to ask with: train with hold_out > 0")
+        return self._searcher.gated().recall(held_out, positive_int(k, "k"), How(**{"gate": "soft", **options}))
 
     def keys_of(self, ids: npt.ArrayLike) -> list[str]:
         """The keys of ids; ``ValueError`` for one that is not there."""
@@ -502,7 +491,7 @@ class Collection:
         missing = next((id for id in numbers if id not in rows), None)
         if missing is not None:
             raise ValueError(f"id {missing} is not in {self.path.name}")
-        return [rows[id][0] for id in numbers]
+        return [rows[id].key for id in numbers]
 
     def ids_of(self, keys: Sequence[str]) -> Ids:
         """The ids of keys, (n,) int64; ``ValueError`` for one that is not there."""
@@ -518,19 +507,14 @@ class Collection:
         numbers = np.asarray(ids, np.int64).ravel().tolist()
         with self._database.reading() as connection:
             rows = rows_of(connection, numbers)
-        return [rows[id][1] if id in rows else None for id in numbers]
+        return [rows[id].label if id in rows else None for id in numbers]
 
     def files_of(self, ids: npt.ArrayLike) -> list[Path | None]:
         """The files that items were synced from, where they were."""
-        query = (
-            "SELECT location, prefix, key FROM items JOIN files USING (id) JOIN sources ON sources.id = source "
-            "WHERE items.id = ?"
-        )
-        found: list[Path | None] = []
-        for id in np.asarray(ids, np.int64).ravel().tolist():
-            rows = self._database.rows(query, (id,))
-            found.append(Path(rows[0][0], rows[0][2][len(rows[0][1]) :]) if rows else None)
-        return found
+        numbers = np.asarray(ids, np.int64).ravel().tolist()
+        with self._database.reading() as connection:
+            rows = rows_of(connection, numbers)
+        return [rows[id].file if id in rows else None for id in numbers]
 
     def vectors(self, ids: npt.ArrayLike | None = None) -> tuple[Ids, Vectors]:
         """Ids, ascending, and vectors (n, dim): all, or those of ``ids``."""
@@ -561,7 +545,8 @@ class Collection:
 
         Raises ``ValueError`` if there is none, it is out of date or too narrow, or there is no such item.
         """
-        return self._hits(*self._neighbors.of(key, positive_int(k, "k")), self._metric)
+        distances, ids = self._neighbors.of(key, positive_int(k, "k"))
+        return self._searcher.hits_of(distances.tolist(), ids.tolist(), self._metric)
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = True, codes: bool = True) -> int:
         """Write everything to a ``.parquet`` file or a folder of them; how many items. See ``parquet_export``."""
@@ -581,39 +566,3 @@ class Collection:
             items.into(collection._database, collection._models, collection._embedder)
             closed_on_error.pop_all()
         return collection
-
-    def _question(self) -> Question:
-        return Question(self._database, self.dim or 0, self._embedder.get)
-
-    def _filter(self) -> Filters:
-        with self._lock:
-            if self._filters is None:
-                self._filters = Filters(self._database)
-            return self._filters
-
-
-def _search(
-    state: State,
-    queries: Vectors,
-    k: int,
-    allowed: Ids | None,
-    scoring: str | None,
-    rerank: int | None,
-    recall: float | None,
-    threads: int | None,
-) -> tuple[npt.NDArray[Any], Ids]:
-    if isinstance(state.index, SimilarityIndex):
-        depth = None if recall is not None else rerank
-        return state.index.search(
-            queries, k, scoring=scoring, rerank=depth, recall=recall, where=allowed, threads=threads
-        )
-    return state.index.search(queries, k, allowed, threads)
-
-
-def _without_own(distances: npt.NDArray[Any], ids: Ids, own: Ids) -> tuple[npt.NDArray[Any], Ids]:
-    """Without each query's own item, or without the last if it is not among them: one column less."""
-    is_own = ids == own[:, None]
-    is_own[~is_own.any(axis=1), -1] = True
-    kept = ~is_own
-    shape = (len(ids), ids.shape[1] - 1)
-    return distances[kept].reshape(shape), ids[kept].reshape(shape)

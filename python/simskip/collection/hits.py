@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 __all__ = ["Hit", "Hits"]
@@ -23,6 +24,8 @@ class Hit:
         See ``Hits.measure``.
     id : int
     attributes : dict
+    file : Path or None
+        What the item was synced from, where that was; it may be gone since.
     """
 
     key: str
@@ -30,6 +33,7 @@ class Hit:
     distance: float
     id: int
     attributes: dict[str, Any]
+    file: Path | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +69,7 @@ class Hits(Sequence[Hit]):
         return [hit.key for hit in self.items]
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Rows for JSON or a table: rank, key, label, distance, id, attributes."""
+        """Rows for JSON or a table: rank, key, label, distance, id, attributes, file."""
         return [
             {
                 "rank": rank,
@@ -74,6 +78,7 @@ class Hits(Sequence[Hit]):
                 "distance": hit.distance,
                 "id": hit.id,
                 "attributes": hit.attributes,
+                "file": None if hit.file is None else str(hit.file),
             }
             for rank, hit in enumerate(self.items, 1)
         ]
@@ -100,9 +105,27 @@ class Hits(Sequence[Hit]):
 
     def _repr_html_(self) -> str:
         heads, lines = self.table()
+        pictures = [_picture(hit.file) for hit in self.items]
+        if any(pictures):
+            heads = ["", *heads]
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+        body = ""
+        for line, picture in zip(lines, pictures, strict=True):
+            first = f"<td>{picture}</td>" if any(pictures) else ""
+            body += f"<tr>{first}{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _picture(file: Path | None) -> str:
+    """A thumbnail; nothing for what is no picture, or without Pillow."""
+    if file is None:
+        return ""
+    from ..evaluation.pictures import data_uri
+
+    try:
+        return f'<img alt="" style="max-height: 96px" src="{data_uri(file, "file")}">'
+    except (ImportError, OSError, ValueError):
+        return ""
 
 
 def _number(distance: float) -> str:

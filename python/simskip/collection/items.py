@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from .filters import COLUMNS
 
 __all__ = [
     "RESERVED_NAMES",
+    "ItemRow",
     "changed_vectors",
     "checked_attributes",
     "checked_keys",
@@ -101,13 +104,28 @@ def ids_of(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, int
     return dict(rows.fetchall())
 
 
-def rows_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, tuple[str, str | None, str]]:
-    """Key, label and attributes (JSON) by id."""
+@dataclass(frozen=True)
+class ItemRow:
+    """What is known of an item; ``file``: what it was synced from, where that was."""
+
+    key: str
+    label: str | None
+    attributes: str  # JSON
+    file: Path | None
+
+
+def rows_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, ItemRow]:
+    """What is known of items, by id; those that are there."""
     rows = connection.execute(
-        "SELECT id, key, label, attributes FROM items WHERE id IN (SELECT value FROM json_each(?))",
+        "SELECT items.id, key, label, attributes, location, prefix, files.id IS NOT NULL FROM items "
+        "LEFT JOIN files USING (id) LEFT JOIN sources ON sources.id = source "
+        "WHERE items.id IN (SELECT value FROM json_each(?))",
         (json.dumps([int(id) for id in ids]),),
     )
-    return {id: (key, label, attributes) for id, key, label, attributes in rows}
+    return {
+        id: ItemRow(key, label, attributes, Path(location, key[len(prefix) :]) if of_file else None)
+        for id, key, label, attributes, location, prefix, of_file in rows
+    }
 
 
 def next_revision(connection: sqlite3.Connection) -> int:

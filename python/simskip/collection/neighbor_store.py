@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..errors import CollectionError
 from ..hashing.progress import EpochBar
 from ..index import SimilarityIndex
 from .database import Database
-from .live_index import LiveIndex, State
+from .live_index import State
 from .neighbor_table import NeighborTable
 
 __all__ = ["NeighborStore"]
@@ -52,15 +52,15 @@ class NeighborStore:
     Parameters
     ----------
     database : Database
-    live : LiveIndex
-        What is searched.
+    current : callable
+        Gives what is searched: the index as of the last commit.
     metric : {"cosine", "l2", "dot"}
     rerank : int
         So many times k of the nearest codes are compared by their vectors, where there is a hasher.
     """
 
-    def __init__(self, database: Database, live: LiveIndex, metric: str, rerank: int) -> None:
-        self._database, self._live, self._rerank = database, live, rerank
+    def __init__(self, database: Database, current: Callable[[], State], metric: str, rerank: int) -> None:
+        self._database, self._current, self._rerank = database, current, rerank
         self._nothing = -np.inf if metric == "dot" else np.inf
 
     def table(self, k: int, exact: bool | None, progress: bool) -> NeighborTable:
@@ -84,7 +84,7 @@ class NeighborStore:
         CollectionError
             If items are changed meanwhile.
         """
-        state = self._live.current()
+        state = self._current()
         if exact is False and state.hasher is None:
             raise ValueError(f"exact must be True or None: {self._database.path} has no hasher")
         with self._database.reading() as connection:
@@ -153,7 +153,7 @@ class NeighborStore:
             for start in range(0, len(ids), _BLOCK):
                 block = ids[start : start + _BLOCK]
                 part = slice(start, start + len(block))
-                if self._live.current().revision != state.revision:  # the index follows the file
+                if self._current().revision != state.revision:  # the index follows the file
                     raise self._changed()
                 distances[part], neighbors[part] = self._nearest(state, block, k, by_codes)
                 bar.update({}, len(block))

@@ -39,13 +39,13 @@ class Question:
     Parameters
     ----------
     database : Database
-    dim : int
-        Of the collection.
+    dim : int or None
+        Of the collection; None while it is empty.
     embedder : callable
         Gives the collection's embedder; called for images and texts only.
     """
 
-    def __init__(self, database: Database, dim: int, embedder: Callable[[], Any]) -> None:
+    def __init__(self, database: Database, dim: int | None, embedder: Callable[[], Any]) -> None:
         self._database, self._dim, self._embedder = database, dim, embedder
 
     def vectors(self, name: str, value: Any) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
@@ -76,7 +76,7 @@ class Question:
             if missing is not None:
                 raise ValueError(f"key {missing!r} is not in {self._database.path}")
             ids = np.array([numbers[key] for key in value], np.int64)
-            found, vectors = read_vectors(connection, self._dim, np.unique(ids))
+            found, vectors = read_vectors(connection, self._dim or 1, np.unique(ids))
         lacking = np.setdiff1d(ids, found)
         if len(lacking):
             key = next(key for key in distinct if numbers[key] == lacking[0])

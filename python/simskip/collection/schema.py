@@ -17,6 +17,7 @@ _SCRIPTS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     INSERT INTO meta VALUES ('revision', 0);
+    INSERT INTO meta VALUES ('label_revision', 0);
 
     -- Where items come from: a folder, a file of lines, a vocabulary.
     CREATE TABLE sources (
@@ -44,6 +45,9 @@ _SCRIPTS = (
     END;
     CREATE TRIGGER items_changed AFTER UPDATE OF attributes ON items WHEN new.attributes <> '{}' BEGIN
         INSERT OR IGNORE INTO attribute_names SELECT key FROM json_each(new.attributes);
+    END;
+    CREATE TRIGGER items_labelled AFTER UPDATE OF label ON items WHEN new.label IS NOT old.label BEGIN
+        UPDATE meta SET value = value + 1 WHERE name = 'label_revision';
     END;
 
     -- Little-endian float32; `revision` grows with every change, so that readers fetch what is new.

@@ -14,8 +14,9 @@ from ..validation import positive_int
 from .database import Database
 from .items import read_vectors, vector_blocks, without_code, write_codes
 from .models import Models
+from .vector_classifier import VectorClassifier
 
-__all__ = ["encode", "hasher_of", "train"]
+__all__ = ["encode", "hasher_of", "train", "train_classifier"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -61,15 +62,14 @@ def train(
         with database.reading() as connection:
             ids, vectors = read_vectors(connection, dim)
             labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
-        held_out = _set_aside(ids, positive_int(hold_out, "hold_out", minimum=0), random_state)
+        held_out = _set_aside(database, ids, positive_int(hold_out, "hold_out", minimum=0), random_state)
         shown, y = _labelled(hasher, ids, labels, ~np.isin(ids, held_out))
         hasher.fit(vectors[shown], y, progress=progress)
     elif require_fitted(hasher) != dim:
         raise ValueError(f"hasher must be fitted on vectors of {dim} numbers, got {hasher!r}")
     with database.writing() as connection:
         connection.execute("DELETE FROM codes")
-        connection.execute("DELETE FROM held_out")
-        connection.executemany("INSERT INTO held_out VALUES (?)", ((int(id),) for id in held_out))
+        _keep_aside(connection, held_out)
         parameters = {"n_bits": hasher.n_bits, "description": repr(hasher)}
         Models.write(connection, "hasher", type(hasher).__name__, hasher.fingerprint, parameters, hasher.to_bytes())
         _encode(database, connection, hasher, dim)
@@ -92,9 +92,49 @@ def _encode(database: Database, connection: Any, hasher: Hasher, dim: int) -> in
     return len(ids)
 
 
-def _set_aside(ids: Ids, wanted: int, random_state: int) -> Ids:
+def train_classifier(
+    database: Database,
+    models: Models,
+    parameters: dict[str, Any],
+    *,
+    hold_out: int = 1000,
+    random_state: int = 0,
+    progress: bool = True,
+) -> VectorClassifier:
+    """Fit a classifier on the labelled items that are not held out, and store it."""
+    classifier = VectorClassifier(**parameters)
+    dim = models.dim
+    if dim is None:
+        raise ValueError(f"{database.path} is empty: sync a folder or add items before training")
+    with database.reading() as connection:
+        ids, vectors = read_vectors(connection, dim)
+        labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
+    if len(set(labels.values())) < 2:
+        raise ValueError(f"a classifier needs at least two labels, {database.path} has {len(set(labels.values()))}")
+    held_out = _set_aside(database, ids, positive_int(hold_out, "hold_out", minimum=0), random_state)
+    unseen = set(held_out.tolist())
+    classifier.fit(vectors, [None if id in unseen else labels.get(id) for id in ids.tolist()], progress=progress)
+    with database.writing() as connection:
+        _keep_aside(connection, held_out)
+        stored = {"classes": len(classifier.classes_)}
+        Models.write(
+            connection, "classifier", "VectorClassifier", classifier.fingerprint, stored, classifier.to_bytes()
+        )
+    return classifier
+
+
+def _set_aside(database: Database, ids: Ids, wanted: int, random_state: int) -> Ids:
+    """Items that no model is to see: those held out already while they are about as many as wanted, else new ones."""
     count = min(wanted, int(len(ids) * _HELD_OUT_SHARE))
+    known = np.array([row[0] for row in database.rows("SELECT id FROM held_out ORDER BY id")], np.int64)
+    if 0.5 * count <= len(known) <= count:
+        return known
     return np.sort(np.random.default_rng(random_state).choice(ids, count, replace=False))
+
+
+def _keep_aside(connection: Any, held_out: Ids) -> None:
+    connection.execute("DELETE FROM held_out")
+    connection.executemany("INSERT INTO held_out VALUES (?)", ((int(id),) for id in held_out))
 
 
 def _labelled(

@@ -44,7 +44,7 @@ def _glove(**options: Any) -> Embedder:
 def _words(path: str, **options: Any) -> Embedder:
     from .word_embedder import WordEmbedder
 
-    return WordEmbedder.glove(path, **options)
+    return WordEmbedder.read(path, **options)
 
 
 def _onnx(path: str, **options: Any) -> Embedder:
@@ -91,7 +91,11 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
-_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH", ".pt": "torchscript:PATH", ".torchscript": "torchscript:PATH"}
+_SUFFIXES: dict[str, str] = {
+    ".onnx": "onnx:PATH",
+    **dict.fromkeys((".pt", ".torchscript"), "torchscript:PATH"),
+    **dict.fromkeys((".txt", ".vec", ".bin", ".json", ".gz", ".tgz", ".zip", ".npy", ".npz"), "words:PATH"),
+}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:

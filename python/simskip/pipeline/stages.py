@@ -262,13 +262,13 @@ def _evaluate(context: Context) -> Result:
 def _knn(context: Context) -> Result:
     section = context.configuration.exports.knn
     assert section is not None
-    context.collection.knn_table(section.k)
-    return f"the {section.k} nearest of {len(context.collection):,} items", {"k": section.k}
+    table = context.collection.knn_table(section.k, progress=context.progress)
+    return f"the {table.k} nearest of {len(table):,} items", {"k": table.k, "method": table.method}
 
 
 def _knn_inputs(context: Context, facts: Facts) -> dict[str, Any]:
     section = context.configuration.exports.knn
-    return {"k": section.k if section else None, "items": facts.revision}
+    return {"k": section.k if section else None, "items": facts.revision, "hasher": facts.hasher}
 
 
 STAGES: list[Stage] = [
@@ -302,5 +302,5 @@ STAGES: list[Stage] = [
         ("sync", "train", "encode"),
         lambda c: list(c.exports.report),
     ),
-    Stage("knn", lambda c: c.exports.knn is not None, _knn_inputs, _knn, ("sync",)),
+    Stage("knn", lambda c: c.exports.knn is not None, _knn_inputs, _knn, ("sync", "train")),
 ]
