@@ -88,6 +88,11 @@ class HierarchicalSearch:
 
     With whole classes (``rows_per_cell=None``) it means: classes that should hold the query's own in nine of ten cases.
 
+    On 40,000 EfficientNet-Lite0 vectors of CIFAR-10, with a classifier that is right for 69 % of the queries, the hard
+    gate of one class reads 10 % of the items and finds 67 % of the 25 nearest; cells find 98 % in as many. Whole
+    classes by probability find more than two or three fixed ones (85 and 84 %, 93 and 90 %). What cells gain is due to
+    closeness: without the classifier they find as many within .002 (``benchmarks/hierarchical.py``).
+
     Answers are the same bytes for any number of threads and however queries are put into batches (a hasher's outputs
     within rounding of 0 aside, see ``Hasher.encode``). Objects do not change after they are made (but ``tune_gate``
     sets the gate), and several threads may search at once (``scanned_`` is then that of any of them). Codes are scanned
