@@ -362,6 +362,7 @@ class Collection:
         n_bits : int
         hold_out : int
             At most so many items (and at most a tenth) are not trained on: ``held_out``, for an honest evaluation.
+            While there is a classifier, the items that it was not trained on.
         **parameters
             Of the hasher.
 
@@ -379,7 +380,7 @@ class Collection:
         Parameters
         ----------
         hold_out : int
-            As for ``train``, which holds out the same items.
+            As for ``train``. While there is a hasher, the items that it was not trained on.
         **parameters
             Of ``VectorClassifier``.
 
