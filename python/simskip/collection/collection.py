@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codes import Codes
+from ..evaluation import Report
 from ..hashing import Hasher
 from ..index.vector import METRICS
 from ..validation import choice, matrix, positive_int
@@ -483,6 +484,12 @@ class Collection:
         if len(held_out) == 0:
             raise ValueError(f"{self.path.name} has no held-out items to ask with: train with hold_out > 0")
         return self._searcher.gated().recall(held_out, positive_int(k, "k"), How(**{"gate": "soft", **options}))
+
+    def evaluate(self, k: int = 25, **options: Any) -> Report:
+        """What the codes cost, asked by the items that the hasher has not seen; see ``evaluate_collection``."""
+        from .evaluation import evaluate_collection
+
+        return evaluate_collection(self, k, **options)
 
     def keys_of(self, ids: npt.ArrayLike) -> list[str]:
         """The keys of ids; ``ValueError`` for one that is not there."""
