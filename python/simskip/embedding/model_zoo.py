@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
+from ..extras import require
 from .image_embedder import ImageEmbedder
 from .model_metadata import settings_of_transforms, timm_settings
 from .model_name import joined
@@ -185,9 +186,7 @@ def _state(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there are no weights at {path}")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(str(path))
+            state = require("safetensors.torch", "zoo", "Reading .safetensors").load_file(str(path))
         else:
             state = torch.load(str(path), map_location="cpu", weights_only=True)
     except ImportError:

@@ -129,7 +129,8 @@ def read_pixels(path: str | os.PathLike[str], geometry: Geometry | None) -> Pixe
 
     Large JPEGs are decoded at a half, a quarter or an eighth of their size, never below twice the result's. A file
     that would still decode to more than ``MAX_PIXELS`` is refused before its pixels are read: a few kilobytes can
-    stand for gigabytes.
+    stand for gigabytes. (Pillow itself warns of files of more than 89 million pixels and refuses those of more than
+    179 million.)
     """
     pillow = _pillow()
     orientation = require("PIL.ImageOps", "images", "Reading images")
