@@ -113,6 +113,7 @@ def test_layouts_are_those_that_the_tools_make():
         assert "".join(f"{byte & 255:08b}" for byte in signed) == "".join(map(str, row.astype(int)))
 
 
+@pytest.mark.slow  # importing it takes six seconds
 def test_sentence_transformers_makes_the_same_codes():
     quantize = pytest.importorskip("sentence_transformers.util").quantize_embeddings
     values = np.random.default_rng(4).normal(size=(6, 72)).astype(np.float32)

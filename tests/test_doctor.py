@@ -10,6 +10,8 @@ def test_facts():
     assert diagnosis.facts["instruction set"].startswith(cpu.isa)
     assert diagnosis.facts["threads"].startswith(str(cpu.threads()))
     assert {"simskip", "python", "numpy", "torch", "trainer", "OpenMP runtimes"} <= set(diagnosis.facts)
+    assert diagnosis.facts["SQLite"].endswith("(with JSON)")
+    assert "CPUExecutionProvider" in diagnosis.facts["ONNX Runtime"]
 
 
 def test_extras_of_this_installation():

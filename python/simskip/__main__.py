@@ -12,9 +12,12 @@ def main() -> None:
         require("rich", "cli", "The command line")
     except ImportError as error:
         sys.exit(f"simskip: {error}")
-    from .cli import app
+    try:
+        from .cli import app
 
-    app()
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 if __name__ == "__main__":

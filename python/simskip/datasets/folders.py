@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ImageFolder", "image_folder"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFolder", "files_below", "image_folder"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +37,7 @@ class ImageFolder:
         return f"ImageFolder({len(self):,} files, {len(self.label_names)} classes)"
 
 
-_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         "avif",
@@ -80,23 +81,34 @@ def image_folder(path: str | os.PathLike[str]) -> ImageFolder:
     labels: list[int] = []
     names: list[str] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        found = _images_below(folder)
+        found = files_below(folder)
         if found:
             labels += [len(names)] * len(found)
             names.append(folder.name)
             paths += found
     if not paths:
-        loose = len(_images_below(root))
+        loose = len(files_below(root))
         hint = f"; {loose} images lie in the folder itself and have no class" if loose else ""
         raise ValueError(f"path must hold sub-folders with images, got none in {str(root)!r}{hint}")
     return ImageFolder(paths, np.array(labels, np.int64), tuple(names))
 
 
-def _images_below(folder: Path) -> list[Path]:
+def files_below(
+    folder: str | os.PathLike[str],
+    suffixes: Container[str] = IMAGE_SUFFIXES,
+    on_error: Callable[[OSError], None] | None = None,
+) -> list[Path]:
+    """Files with one of the suffixes (lower case, with the dot) in a folder and in the folders below it, sorted.
+
+    Hidden files and folders are left out and links to folders are not followed. ``on_error`` hears of folders that
+    cannot be listed.
+    """
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
-            Path(parent, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
+            Path(parent, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
         ]
     return sorted(found)

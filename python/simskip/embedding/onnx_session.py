@@ -19,21 +19,23 @@ class OnnxSession:
     ----------
     path : path or bytes
         An ``.onnx`` file or the content of one.
+    extra : {"images", "text"}
+        The extra of simskip that brings ONNX Runtime, for the error message.
 
     Raises
     ------
     ImportError
-        If the extra ``images`` is missing.
+        If ONNX Runtime is missing.
     FileNotFoundError
         If there is no such file.
     FormatError
         If it is no model that ONNX Runtime can load.
     """
 
-    def __init__(self, path: Path | bytes) -> None:
-        self._source = path
+    def __init__(self, path: Path | bytes, extra: str = "images") -> None:
+        self._source, self._extra = path, extra
         self.path = path if isinstance(path, Path) else "the ONNX graph"
-        self._runtime = runtime = require("onnxruntime", "images", "Embedding images")
+        self._runtime = runtime = require("onnxruntime", extra, f"Embedding {extra}")
         options = runtime.SessionOptions()
         # Parallel over batches, in our threads: no spinning pool beside OpenMP's, and the sums do not depend on
         # the count.
@@ -79,4 +81,4 @@ class OnnxSession:
                 raise FormatError(f"{self.path} cannot be run: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxSession, (self._source,)
+        return OnnxSession, (self._source, self._extra)

@@ -24,6 +24,30 @@ def _efficientnet_lite(variant: str) -> Callable[..., Embedder]:
     return make
 
 
+def _minilm(**options: Any) -> Embedder:
+    from .minilm_embedder import MiniLMEmbedder
+
+    return MiniLMEmbedder(**options)
+
+
+def _sentence_transformers(model: str, **options: Any) -> Embedder:
+    from .sentence_transformers_embedder import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(model, **options)
+
+
+def _glove(**options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.glove(**options)
+
+
+def _words(path: str, **options: Any) -> Embedder:
+    from .word_embedder import WordEmbedder
+
+    return WordEmbedder.read(path, **options)
+
+
 def _onnx(path: str, **options: Any) -> Embedder:
     from .onnx_model import onnx_embedder
 
@@ -59,11 +83,20 @@ _EMBEDDERS: dict[str, dict[str, Callable[..., Embedder]]] = {
         "timm:NAME": _timm,
         "torchvision:NAME": _torchvision,
     },
-    "text": {},
+    "text": {
+        "minilm": _minilm,
+        "sentence-transformers:NAME": _sentence_transformers,
+        "glove": _glove,
+        "words:PATH": _words,
+    },
 }
 
 # Suffix of a file -> the family that reads it, so that ``load`` takes a bare path.
-_SUFFIXES: dict[str, str] = {".onnx": "onnx:PATH", ".pt": "torchscript:PATH", ".torchscript": "torchscript:PATH"}
+_SUFFIXES: dict[str, str] = {
+    ".onnx": "onnx:PATH",
+    **dict.fromkeys((".pt", ".torchscript"), "torchscript:PATH"),
+    **dict.fromkeys((".txt", ".vec", ".bin", ".json", ".gz", ".tgz", ".zip", ".npy", ".npz"), "words:PATH"),
+}
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:

@@ -21,12 +21,14 @@ class EpochBar:
         What stands before the bar.
     shown : bool
         False: nothing is printed.
+    unit : str
+        What is counted, if not epochs.
     """
 
-    def __init__(self, total: int, description: str, shown: bool) -> None:
+    def __init__(self, total: int, description: str, shown: bool, unit: str = "epoch") -> None:
         self._bar: Any = None
         if shown and importlib.util.find_spec("tqdm") is not None:
-            self._bar = _tqdm()(total=total, desc=description, unit="epoch", dynamic_ncols=True)
+            self._bar = _tqdm()(total=total, desc=description, unit=unit, dynamic_ncols=True)
 
     def update(self, figures: Mapping[str, float | str], epochs: int = 1) -> None:
         """So many epochs more; ``figures`` stand behind the bar."""

@@ -29,7 +29,7 @@ FloatMatrix = npt.NDArray[np.float32]
 _ANCHOR_SHARE = 48 / 924
 _NEIGHBORS_PER_ANCHOR = 12
 _SEED_STEP = 1_000_003  # between the seeds of restarts
-_CALLER = 6  # frames between on_epoch and the user's call of fit
+_CALLER = 6  # frames between what _once calls and the user's call of fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +172,13 @@ def _once(
     trainer = load_trainer()
     resume, history = (checkpoint and checkpoint.load()) or (None, [])
     judge = data.judge
+    planned = settings.epochs
     if resume is not None:
         bar.update({}, epochs=resume["epoch"])
+        # The watch sees what it saw before the interruption: a collapse that ended the training then has ended it.
+        for record in history:
+            if _watched(watch, record, _CALLER) == "stop":
+                settings.epochs = resume["epoch"]
 
     def on_epoch(record: dict[str, Any], outputs: FloatMatrix) -> tuple[float | None, bool]:
         figures: dict[str, Any] = {"loss": record["loss"]}
@@ -186,9 +191,7 @@ def _once(
         record.update(epoch_health(last, None if labels is None else labels[looked_at]))
         history.append(record)
         bar.update({**figures, **shown_health(record)})
-        verdict = watch.update(record)
-        if verdict is not None:
-            warnings.warn(watch.message, CollapseWarning, stacklevel=_CALLER)
+        verdict = _watched(watch, record, _CALLER + 1)
         stop = [hook(dict(record)) is True for hook in hooks]
         return metric, any(stop) or verdict == "stop"
 
@@ -206,6 +209,7 @@ def _once(
         custom_loss=custom_loss,
         **data.arrays,
     )
+    settings.epochs = planned
     if result["best_epoch"] == 0:
         return None
     if result["interrupted"]:
@@ -222,6 +226,14 @@ def _once(
         best_epoch,
         None if judge is None else history[best_epoch - 1][judge.name],
     )
+
+
+def _watched(watch: CollapseWatch, record: dict[str, Any], caller: int) -> str | None:
+    """What the watch says of an epoch; it is told as a warning, ``caller`` frames up."""
+    verdict = watch.update(record)
+    if verdict is not None:
+        warnings.warn(watch.message, CollapseWarning, stacklevel=caller)
+    return verdict
 
 
 def default_options(objective: str) -> dict[str, float]:

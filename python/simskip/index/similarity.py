@@ -133,10 +133,13 @@ class SimilarityIndex:
     def __repr__(self) -> str:
         return f"SimilarityIndex({len(self):,} items, {self.n_bits} bits of {self.dim} floats, metric={self.metric!r})"
 
-    def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
-        """Encode vectors and add both; parameters and errors as for ``VectorIndex.add``."""
+    def add(self, X: npt.ArrayLike, ids: npt.ArrayLike | None = None, *, codes: Codes | None = None) -> None:
+        """Encode vectors and add both; parameters and errors as for ``VectorIndex.add``.
+
+        ``codes``: what the index's hasher made of ``X``, where that is at hand already.
+        """
         X = matrix(X, "X", dim=self.dim, min_rows=0)
-        codes = self._encoded(X)
+        codes = self._encoded(X) if codes is None else self._fitting(codes, len(X))
         with self._lock.writing():
             new = self._vectors._new_ids(len(X)) if ids is None else ids
             # The vectors' checks are the stricter ones: if they pass, the codes cannot fail.
@@ -152,10 +155,10 @@ class SimilarityIndex:
             self._codes.remove(ids)
             self._changes += before - len(self)
 
-    def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike) -> None:
-        """Replace the vectors of ids that are there and add the others."""
+    def upsert(self, X: npt.ArrayLike, ids: npt.ArrayLike, *, codes: Codes | None = None) -> None:
+        """Replace the vectors of ids that are there and add the others; ``codes`` as for ``add``."""
         X = matrix(X, "X", dim=self.dim, min_rows=0)
-        codes = self._encoded(X)
+        codes = self._encoded(X) if codes is None else self._fitting(codes, len(X))
         with self._lock.writing():
             self._vectors.upsert(X, ids)
             self._codes.upsert(codes, ids)
@@ -163,6 +166,11 @@ class SimilarityIndex:
 
     def _encoded(self, X: FloatMatrix, hasher: Hasher | None = None) -> Codes:
         return checked_codes(hasher or self._hasher, X, self.n_bits)
+
+    def _fitting(self, codes: Codes, n: int) -> Codes:
+        if not isinstance(codes, Codes) or codes.n_bits != self.n_bits or len(codes) != n:
+            raise ValueError(f"codes must be {n} codes of {self.n_bits} bits, got {codes!r}")
+        return codes
 
     def _check_comparable(self, hasher: Hasher, rerank: int | None, recall: float | None) -> None:
         own = getattr(self._hasher, "code_space", None)
@@ -340,11 +348,13 @@ class SimilarityIndex:
             found = self._vectors.search(queries, k, allowed, threads)
             self._count(len(queries), 0 if allowed is None else len(queries) * len(allowed))
             return found
-        calibration = self._calibrations.get(
-            k, self._changes, lambda own, random_state: self._calibrated(k, own, random_state, threads)
-        )
-        words = (self.n_bits + 63) // 64
-        chosen = None if recall == 1.0 else calibration.choose(recall, scoring, len(self), words, self.dim)
+        chosen = None
+        if recall < 1.0:
+            calibration = self._calibrations.get(
+                k, self._changes, lambda own, random_state: self._calibrated(k, own, random_state, threads)
+            )
+            words = (self.n_bits + 63) // 64
+            chosen = calibration.choose(recall, scoring, len(self), words, self.dim)
         if chosen is None:
             self._count(len(queries), len(queries) * len(self))
             return self._vectors.search(queries, k, threads=threads)

@@ -20,7 +20,7 @@ from .space import read_space
 from .study import Study
 from .tune import tune
 
-__all__ = ["Ended", "read_labels", "read_vectors", "run"]
+__all__ = ["Ended", "read_labels", "read_npy", "read_vectors", "run"]
 
 _REPORTS = (".html", ".json", ".csv")
 
@@ -118,7 +118,7 @@ def run(
 
 def read_vectors(path: Path) -> npt.NDArray[Any]:
     """A matrix from a ``.npy`` file."""
-    array = _read_npy(path)
+    array = read_npy(path)
     if array.ndim != 2:
         raise ValueError(f"{path} must hold a matrix (n, d), got shape {array.shape}")
     return array
@@ -130,7 +130,7 @@ def read_labels(path: Path, n: int) -> npt.NDArray[Any]:
     Whole numbers in a ``.csv`` file become integers, if all are.
     """
     if path.suffix.lower() != ".csv":
-        return _read_npy(path)
+        return read_npy(path)
     lines = [line for line in csv.reader(io.StringIO(path.read_text())) if line]
     if any(len(line) != 1 for line in lines):
         raise ValueError(f"{path} must have one column")
@@ -145,7 +145,8 @@ def read_labels(path: Path, n: int) -> npt.NDArray[Any]:
         return labels
 
 
-def _read_npy(path: Path) -> npt.NDArray[Any]:
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file."""
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:

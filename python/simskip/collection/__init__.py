@@ -1,0 +1,8 @@
+"""Collections: items, vectors, codes and models in one SQLite file."""
+
+from .collection import Collection
+from .hits import Hit, Hits
+from .neighbor_table import NeighborTable
+from .sync import SyncReport
+
+__all__ = ["Collection", "Hit", "Hits", "NeighborTable", "SyncReport"]

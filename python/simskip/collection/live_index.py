@@ -1,0 +1,107 @@
+"""The collection's index in memory, which follows the file."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..hashing import Hasher
+from ..index import SimilarityIndex, VectorIndex
+from ..index.ids import IdArray
+from .database import Database
+from .items import changed_vectors
+from .models import Models
+
+__all__ = ["LiveIndex", "State"]
+
+
+@dataclass(frozen=True)
+class State:
+    """An index and which state of the file it shows."""
+
+    index: SimilarityIndex | VectorIndex
+    fingerprint: str | None  # of the hasher
+    revision: int
+
+    @property
+    def hasher(self) -> Hasher | None:
+        """What makes its codes."""
+        return self.index.hasher if isinstance(self.index, SimilarityIndex) else None
+
+
+class LiveIndex:
+    """Reads vectors and codes when first asked for, and afterwards what has changed since, whoever changed it.
+
+    Costs n * dim * 4 bytes for vectors and n * bits / 8 for codes.
+
+    Parameters
+    ----------
+    database : Database
+    models : Models
+    metric : {"cosine", "l2", "dot"}
+    """
+
+    def __init__(self, database: Database, models: Models, metric: str) -> None:
+        self._database, self._models, self._metric = database, models, metric
+        self._lock = threading.Lock()
+        self._state: State | None = None
+        self._version: int | None = None
+
+    def current(self) -> State:
+        """The index as of the file's last commit.
+
+        Raises
+        ------
+        ValueError
+            If the collection has no vectors.
+        """
+        with self._lock:
+            version = self._database.data_version()
+            if self._state is None or version != self._version:
+                self._state = self._refreshed()
+                self._version = version
+            return self._state
+
+    def _refreshed(self) -> State:
+        with self._database.reading() as connection:
+            dim = self._models.dim
+            if dim is None:
+                raise ValueError(f"{self._database.path} is empty: sync a folder or add items before searching")
+            revision: int = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
+            fingerprint = self._models.fingerprint("hasher")
+            state = self._state
+            if state is None or state.fingerprint != fingerprint or state.index.dim != dim:
+                hasher = self._models.hasher()
+                index: Any = VectorIndex(dim, self._metric) if hasher is None else SimilarityIndex(hasher, self._metric)
+                state = State(index, fingerprint, -1)
+            if revision == state.revision:
+                return state
+            n_bits = None if state.hasher is None else state.hasher.n_bits
+            ids, vectors, codes = changed_vectors(connection, dim, state.revision, n_bits)
+            present = np.fromiter(
+                (row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), np.int64
+            )
+        _apply(state.index, ids, vectors, codes, present)
+        return State(state.index, fingerprint, revision)
+
+
+def _apply(
+    index: SimilarityIndex | VectorIndex,
+    ids: IdArray,
+    vectors: npt.NDArray[np.float32],
+    codes: Any,
+    present: IdArray,
+) -> None:
+    gone = np.setdiff1d(index.ids, present, assume_unique=True)
+    if len(gone):
+        index.remove(gone)
+    if len(ids) == 0:
+        return
+    if isinstance(index, SimilarityIndex):
+        index.upsert(vectors, ids, codes=codes)
+    else:
+        index.upsert(vectors, ids)

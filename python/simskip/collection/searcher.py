@@ -1,0 +1,166 @@
+"""Answers a collection's questions: query to vector, condition to ids, gate or index, rows to hits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..index import SimilarityIndex
+from ..validation import choice, positive_int
+from .database import Database
+from .filters import Filters, Parameters
+from .gated_index import GatedIndex
+from .hits import Hit, Hits
+from .items import rows_of
+from .live_index import LiveIndex, State
+from .models import Models
+from .queries import Question
+from .registration import EmbedderOfCollection
+
+__all__ = ["How", "Searcher"]
+
+Ids = npt.NDArray[np.int64]
+
+# With a hasher the exact metric orders this many times k candidates, unless told otherwise.
+_RERANK = 10
+
+
+@dataclass(frozen=True)
+class How:
+    """How to search; ``Collection.search_many`` explains each."""
+
+    scoring: str | None = None
+    rerank: int | None = _RERANK
+    recall: float | None = None
+    exact: bool = False
+    gate: str | None = None
+    probability: float | None = None
+    budget: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        choice(self.gate, "gate", (None, "soft", "hard"))
+        if self.gate is None:
+            for name in ("probability", "budget"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} needs a gate, got {name}={getattr(self, name)!r} and gate=None")
+        elif self.scoring is not None or self.recall is not None:
+            name = "scoring" if self.recall is None else "recall"
+            raise ValueError(f"{name} must not be given beside gate: behind a gate all vectors are compared")
+
+
+class Searcher:
+    """Searches a collection; holds what searching needs in memory.
+
+    Parameters
+    ----------
+    database : Database
+    models : Models
+    embedder : EmbedderOfCollection
+    metric : {"cosine", "l2", "dot"}
+    """
+
+    def __init__(self, database: Database, models: Models, embedder: EmbedderOfCollection, metric: str) -> None:
+        self._database, self._models, self._embedder, self._metric = database, models, embedder, metric
+        self._live = LiveIndex(database, models, metric)
+        self._gated = GatedIndex(database, models, metric)
+        self._lock = threading.Lock()
+        self._filters: Filters | None = None
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            if self._filters is not None:
+                self._filters.close()
+
+    def many(
+        self,
+        name: str,
+        value: Any,
+        k: int,
+        where: str | None,
+        parameters: Parameters,
+        exclude_self: bool,
+        how: How,
+    ) -> tuple[npt.NDArray[Any], Ids]:
+        """Distances and ids, (q, k) each, of ``images``, ``texts``, ``keys`` or ``vectors``."""
+        k = positive_int(k, "k", maximum=2**31 - 2)
+        state = self._live.current()
+        queries, own = self.question().vectors(name, value)
+        leave_out = own is not None and exclude_self
+        allowed = None if where is None else self.filters().ids(where, parameters)
+        if how.gate is None:
+            found = _from_index(state, queries, k + leave_out, allowed, how)
+        else:
+            found = self._gated.search(state, queries, k + leave_out, allowed, how)
+        return _without_own(*found, own) if leave_out and own is not None else found
+
+    def question(self) -> Question:
+        """What turns queries into vectors."""
+        return Question(self._database, self._models.dim, self._embedder.get)
+
+    def filters(self) -> Filters:
+        """What evaluates conditions."""
+        with self._lock:
+            if self._filters is None:
+                self._filters = Filters(self._database)
+            return self._filters
+
+    def gated(self) -> GatedIndex:
+        """What searches behind a gate."""
+        return self._gated
+
+    def state(self) -> State:
+        """The index as of the last commit."""
+        return self._live.current()
+
+    def hits(self, distances: npt.NDArray[Any], ids: Ids, how: How) -> Hits:
+        """One row of ``many`` with keys, labels and attributes."""
+        return self.hits_of(distances.tolist(), ids.tolist(), self._measure(how))
+
+    def hits_of(self, distances: Sequence[float], ids: Sequence[int], measure: str) -> Hits:
+        """Items with what is known of them; ids of -1 and of items that are gone are left out."""
+        wanted = [(distance, id) for distance, id in zip(distances, ids, strict=True) if id >= 0]
+        with self._database.reading() as connection:
+            rows = rows_of(connection, [id for _, id in wanted])
+        found = []
+        for distance, id in wanted:
+            if id in rows:
+                row = rows[id]
+                found.append(Hit(row.key, row.label, distance, id, json.loads(row.attributes), row.file))
+        return Hits(tuple(found), measure)
+
+    def _measure(self, how: How) -> str:
+        by_codes = self._models.fingerprint("hasher") is not None and not how.exact and how.gate is None
+        if not by_codes or how.recall is not None or how.rerank is not None:
+            return self._metric
+        return "asymmetric" if how.scoring == "asymmetric" else "bits"
+
+
+def _from_index(
+    state: State, queries: npt.NDArray[np.float32], k: int, allowed: Ids | None, how: How
+) -> tuple[npt.NDArray[Any], Ids]:
+    if allowed is not None:  # the file may have changed since the index was looked at
+        allowed = np.intersect1d(allowed, state.index.ids, assume_unique=True)
+    if isinstance(state.index, SimilarityIndex):
+        recall = 1.0 if how.exact else how.recall
+        depth = None if recall is not None else how.rerank
+        return state.index.search(
+            queries, k, scoring=how.scoring, rerank=depth, recall=recall, where=allowed, threads=how.threads
+        )
+    return state.index.search(queries, k, allowed, how.threads)
+
+
+def _without_own(distances: npt.NDArray[Any], ids: Ids, own: Ids) -> tuple[npt.NDArray[Any], Ids]:
+    """Without each query's own item, or without the last if it is not among them: one column less."""
+    is_own = ids == own[:, None]
+    is_own[~is_own.any(axis=1), -1] = True
+    kept = ~is_own
+    shape = (len(ids), ids.shape[1] - 1)
+    return distances[kept].reshape(shape), ids[kept].reshape(shape)
