@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,9 @@ def read_pixels(path: str | os.PathLike[str], geometry: Geometry | None) -> Pixe
     """
     pillow = _pillow()
     orientation = require("PIL.ImageOps", "images", "Reading images")
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # opening a pipe would wait for a writer; Pillow names folders
+        raise ValueError("a pipe, socket or device is no image file")
     with pillow.open(path) as image:
         width, height = image.size
         if geometry is not None:
