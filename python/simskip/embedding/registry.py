@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,19 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
     if isinstance(name, str):
         base, own = split(name)
-        options = {**own, **options}
         family, _, rest = base.partition(":")
         for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
-            if ":" not in known and known == base:
-                return maker(**options)
-            if ":" in known and rest and known.partition(":")[0] == family:
-                return maker(rest, **options)
+            fits = known == base if ":" not in known else bool(rest) and known.partition(":")[0] == family
+            if not fits:
+                continue
+            try:
+                return maker(*([rest] if ":" in known else []), **{**own, **options})
+            except TypeError as error:
+                # A wrong value for whoever wrote the name; for options of a call Python's own error is right.
+                unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+                if unknown and unknown[1] in own:
+                    raise ValueError(f"name must hold options of {known!r}, got {unknown[1]!r} in {name!r}") from error
+                raise
     expected = ", ".join(repr(known) for kind in kinds for known in names(kind))
     raise ValueError(f"name must be one of {expected}, got {name!r}")
 
