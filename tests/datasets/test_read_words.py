@@ -187,6 +187,7 @@ def test_any_bytes(tmp_path_factory, content, name):
         ("a.tgz", tarred(package_json=b""), "holds no file that ends in .txt"),
         ("a.npz", zipped(words_npy=b""), "words is no array of numbers or strings"),
         ("a.npy", b"\x93NUMPY\x01\x00", "is no array of NumPy's"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x20\x00{'descr': '<f4', 'shape': (3, 2\n\n", "is no array of NumPy's"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, name, content, message):

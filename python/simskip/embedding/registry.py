@@ -175,7 +175,11 @@ def text(name: str = "minilm", **options: Any) -> Any:
     Parameters
     ----------
     name : str
-        One of ``names("text")``.
+        ``"minilm"``: sentences and paragraphs in English, 384 numbers each (``MiniLMEmbedder``).
+        ``"sentence-transformers:NAME"``: any such model in a folder or in the cache
+        (``SentenceTransformersEmbedder``). ``"glove"``: 341,479 English words, 100 numbers each, and
+        ``"words:PATH"``: those of a file (``WordEmbedder``); texts are the means of their words. Options may stand in
+        the name: ``"words:glove.6B.zip?member=glove.6B.300d.txt"``.
     **options
         Of the embedder that the name stands for.
 
@@ -183,6 +187,17 @@ def text(name: str = "minilm", **options: Any) -> Any:
     ------
     ValueError
         For an unknown name; the message lists the known ones.
+    ImportError
+        If the extra that it needs is missing: ``text`` or ``sentence-transformers``; words need none.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import simskip.embedding
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.txt"
+    >>> _ = path.write_text("old 1 0\\ntown 0 1\\n")
+    >>> simskip.embedding.text(f"words:{path}").embed(["old town"]).tolist()
+    [[0.5, 0.5]]
     """
     return _make(name, ("text",), options)
 
