@@ -52,8 +52,8 @@ def train(
 ) -> Hasher:
     """Fit a hasher on the collection's vectors (a fitted one is taken as it is), store it, encode all items.
 
-    Rows that were set aside (``held_out``) are not shown to it; a fitted hasher may have seen any. Hasher and codes change
-    in one transaction.
+    Rows that were set aside (``held_out``) are not shown to it; a fitted hasher may have seen any. Hasher and codes
+    change in one transaction.
     """
     dim = models.dim
     if dim is None:
