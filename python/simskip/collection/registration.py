@@ -64,7 +64,7 @@ class EmbedderOfCollection:
             )
         try:
             model = embedding.load(row[0])
-        except ValueError as error:
+        except (ValueError, OSError) as error:  # no such name; no such model file
             raise ValueError(
                 f"the embedder {row[0]!r} of {self._database.path} cannot be loaded by its name ({error}); assign "
                 "collection.embedder"
