@@ -26,7 +26,7 @@ import numpy.typing as npt
 import simskip
 from simskip import cache, embedding
 
-__all__ = ["DATA", "Features"]
+__all__ = ["DATA", "Features", "embedded_photographs"]
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -84,6 +84,14 @@ def photos(quick: bool) -> Features:
     queries = _embedded([test])[_CHOOSING_QUERIES:]
     title = "CIFAR-10 photographs through EfficientNet-Lite0"
     return _labelled("photos", title, vectors, train.labels[:n], queries, test.labels[_CHOOSING_QUERIES:], quick)
+
+
+def embedded_photographs(n: int) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """The first n of CIFAR-10's 60,000 photographs, those for training first, (n, 32, 32, 3), and their vectors."""
+    train, test = (simskip.datasets.cifar10(split) for split in ("train", "test"))
+    blocks = [train[i : i + _BLOCK] for i in range(0, min(n, len(train)), _BLOCK)] + [test] * (n > len(train))
+    images = np.concatenate([block.images for block in blocks])
+    return images[:n], _embedded(blocks)[:n]
 
 
 def clothes(quick: bool) -> Features:

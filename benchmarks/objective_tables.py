@@ -153,12 +153,12 @@ def _explained(sections: list[dict[str, Any]]) -> str:
     )
 
 
-def replaced(text: str, block: str) -> str:
+def replaced(text: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """``text`` with what stands between the two marks replaced.
 
     Raises ``ValueError`` unless there is exactly one block.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"text must hold one block from {BEGIN!r} to {END!r}")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"text must hold one block from {begin!r} to {end!r}")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"

@@ -174,6 +174,35 @@ def test_wrong_use_of_train(database, words, told):
     assert told in failed(2, "train", "-d", database, *words)
 
 
+def test_train_a_classifier_and_search_behind_it(database):
+    told = done("train", "-d", database, "--classifier", "--set", "epochs=20", "-q", "--threads", 1).stdout
+    assert "a classifier of 3 classes" in told
+    hits = json.loads(done("search", "-d", database, "--key", "bag/00.png", "--gate", "hard", "--json").stdout)["hits"]
+    assert {hit["label"] for hit in hits} == {"bag"}
+    figures = json.loads(done("train", "-d", database, "--classifier", "--json", "-q", "--threads", 1).stdout)
+    assert figures["classes"] == ["bag", "sandal", "trouser"]
+    assert 0 <= figures["judged"]["accuracy"] <= 1
+    assert "did you mean 'epochs'?" in failed(2, "train", "-d", database, "--classifier", "--set", "epoch=1")
+    words = ["search", "-d", database, "--key", "bag/00.png"]
+    assert "--gate compares vectors" in failed(2, *words, "--gate", "soft", "--rerank", 2)
+    assert "needs a gate" in failed(2, *words, "--budget", 2)
+    assert "gate must be one of" in failed(2, *words, "--gate", "open")
+
+
+def test_a_classifier_leaves_the_items_alone_that_the_hasher_has_not_seen(database):
+    done("train", "-d", database, "--hasher", "random", "--hold-out", 2, "-q")
+    with simskip.Collection.open(database) as collection:
+        before = collection.held_out.tolist()
+    done("train", "-d", database, "--classifier", "-q", "--threads", 1)
+    with simskip.Collection.open(database) as collection:
+        assert collection.held_out.tolist() == before
+    assert len(before) == 2
+
+
+def test_search_behind_no_classifier(trained):
+    assert "classifier" in failed(2, "search", "-d", trained, "--key", "bag/00.png", "--gate", "soft")
+
+
 def test_encode(database):
     assert "every item has its code" in done("encode", "-d", database).stdout
     with simskip.Collection.open(database) as collection, collection._database.writing() as connection:

@@ -46,7 +46,7 @@ def test_held_out_items_ask_and_the_others_answer(collection):
 
 
 def test_what_is_judged_can_be_chosen(collection):
-    report = evaluate_collection(collection, 4, queries=9, rerank=None, scoring="asymmetric", baselines=False)
+    report = collection.evaluate(4, queries=9, rerank=None, scoring="asymmetric", baselines=False)
     assert [row.name for row in report.rows] == ["exact", "codes", "codes, asymmetric", "control"]
     assert report.provenance["queries"]["rows"] == 9
     again = evaluate_collection(collection, 4, queries=9, rerank=None, scoring="asymmetric", baselines=False)

@@ -83,7 +83,13 @@ def test_a_gate_needs_a_classifier_and_that_needs_labels(filled):
         filled.train_classifier(progress=False)
 
 
-def test_hasher_and_classifier_hold_out_the_same(scenes):
+def test_hasher_and_classifier_hold_out_the_same(scenes, filled):
     before = scenes.held_out
-    scenes.train("pca", 8, progress=False)
+    scenes.train("pca", 8, hold_out=7, progress=False)
     assert (scenes.held_out == before).all()
+    filled.train("pca", 4, hold_out=1)
+    (one,) = filled.held_out
+    filled.train_classifier(epochs=1, progress=False)  # the hasher has seen all others
+    assert filled.held_out.tolist() == [one]
+    filled.train("pca", 4)
+    assert filled.held_out.tolist() == [one]

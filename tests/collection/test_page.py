@@ -2,12 +2,12 @@
 
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from simskip.collection import Hit
 from simskip.collection.page import hits_page
 
 VOID = {"meta", "link", "img", "br"}
@@ -41,7 +41,7 @@ def checked(page):
 
 
 def hit(key, label="a", distance=0.5, **attributes):
-    return SimpleNamespace(key=key, label=label, distance=distance, id=1, attributes=attributes)
+    return Hit(key, label, distance, 1, attributes)
 
 
 @pytest.fixture
@@ -80,3 +80,8 @@ def test_no_hits():
 
 def test_a_hit_without_label():
     assert 'class="label"' not in hits_page([hit("a", None)], query="q")
+
+
+def test_a_hit_is_shown_with_its_file(photo):
+    hits = [Hit("a", None, 0.5, 1, {}, photo), Hit("b", None, 0.5, 1, {}, photo.with_name("gone.jpg"))]
+    assert hits_page(hits, query="q").count("<img") == 1

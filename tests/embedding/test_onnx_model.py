@@ -165,6 +165,15 @@ def test_outputs(tmp_path):
         embedder_of(path, output="sum")
 
 
+def test_an_output_with_a_number_for_a_name(tmp_path):
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["495"]), helper.make_node("Neg", ["495"], ["496"])]
+    outputs = [value("495", ["n", 3, 1, 1]), value("496", ["n", 3, 1, 1])]
+    path = save(tmp_path / "m.onnx", nodes, [value("x", ["n", 3, 8, 10])], outputs)
+    embedder = embedder_of(path, output="496")
+    np.testing.assert_allclose(embedder.embed(PICTURES), -COLOURS, rtol=1e-5)
+    assert embedding.load(embedder.name).fingerprint == embedder.fingerprint
+
+
 def test_files_of_images(tmp_path):
     embedder = embedder_of(colour_model(tmp_path / "m.onnx"))
     Image.fromarray(PICTURES[0]).save(tmp_path / "a.png")

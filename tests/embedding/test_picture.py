@@ -1,5 +1,6 @@
 """What people call an image, to the square of pixels that the network takes."""
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -97,6 +98,12 @@ def test_a_file_of_too_many_pixels_is_refused_unread(tmp_path, monkeypatch, suff
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("pixels were read"))
     with pytest.raises(ValueError, match="at most 1,000,000 pixels, got 1300 x 800"):
         read_pixels(path, Geometry((32, 32)))
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match="a pipe, socket or device is no image file"):
+        read_pixels(tmp_path / "pipe.png", Geometry((8, 8)))
 
 
 def test_the_limit_is_on_what_is_decoded(tmp_path, monkeypatch):

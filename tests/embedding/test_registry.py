@@ -59,3 +59,20 @@ def test_load_and_images_give_the_same(networks):
 def test_unknown_names_list_the_known(make, name):
     with pytest.raises(ValueError, match=rf"name must be one of .*'efficientnet-lite0'.*got {name!r}"):
         make(name)
+
+
+@pytest.mark.parametrize("make", [embedding.images, embedding.load])
+def test_options_in_a_name(networks, make):
+    centre = make("efficientnet-lite0?framing=centre", cache_dir=networks)
+    assert centre.engine.geometry.framing == "centre"
+    assert centre.name == "efficientnet-lite0?framing=centre"
+    assert make("efficientnet-lite0?framing=centre", framing="whole", cache_dir=networks).name == "efficientnet-lite0"
+    with pytest.raises(ValueError, match=r"name must hold options of 'efficientnet-lite0', got 'frame' in '.*frame=1'"):
+        make("efficientnet-lite0?frame=1", cache_dir=networks)
+    with pytest.raises(TypeError, match="frame"):
+        make("efficientnet-lite0", frame=1, cache_dir=networks)
+
+
+def test_image_names():
+    families = {"onnx:PATH", "torchscript:PATH", "timm:NAME", "torchvision:NAME"}
+    assert families | {f"efficientnet-lite{i}" for i in range(3)} <= set(embedding.names("images"))

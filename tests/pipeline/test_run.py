@@ -117,6 +117,25 @@ def test_changed_labels_train_a_hasher_that_learned_from_them(new_folder):
     assert ended["train"].reason == "25% of the labels changed since it was trained, more than 20%"
 
 
+def test_a_classifier_is_a_stage(new_folder):
+    edit(new_folder, "hasher: {name", "classifier: {epochs: 5}\nhasher: {name")
+    first = go(new_folder)
+    assert first.ran[:3] == ["sync", "classifier", "train"]
+    assert first["classifier"].summary.startswith("4 classes, ")
+    with simskip.Collection.open(new_folder / "out" / "words.db") as collection:
+        assert len(collection.held_out) == 20
+        assert len(collection.search(key="w000", gate="soft", k=5)) == 5
+    assert go(new_folder).ran == []
+    edit(new_folder, "epochs: 5", "epochs: 6")
+    ended = go(new_folder)
+    assert ended.ran == ["classifier"]
+    assert ended["classifier"].reason == "classifier.epochs: 5 -> 6"
+    edit(new_folder, ",c1\n", ",c2\n", "labels.csv")
+    ended = go(new_folder)
+    assert ended["classifier"].reason == "25% of the labels changed since it was trained, more than 20%"
+    assert ended["train"].status == "skipped"  # pca learns from no labels
+
+
 def test_a_killed_run_goes_on_where_it_stopped(new_folder, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,18 +102,25 @@ def train(
         int, typer.Option("--hold-out", min=0, help="Items kept for evaluation (at most a tenth of all).")
     ] = 1000,
     parameters: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter of the hasher: epochs=5; repeatable.")
+        list[str] | None, typer.Option("--set", help="A parameter of the model: epochs=5; repeatable.")
     ] = None,
+    classifier: Annotated[
+        bool, typer.Option("--classifier", help="Train a classifier of the labels instead, for search --gate.")
+    ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn codes from a collection's vectors, keep the hasher in it, and encode every item."""
+    """Learn codes from a collection's vectors, keep the hasher in it, and encode every item; or learn its classes."""
     from ..collection import Collection
-    from ..pipeline.hashers import checked_hasher
+    from ..pipeline.hashers import checked_classifier, checked_hasher
 
-    given = checked_hasher(hasher, bits, [_parameter(text) for text in parameters or []])
     _use(threads)
+    pairs = [_parameter(text) for text in parameters or []]
+    if classifier:
+        _train_classifier(database, checked_classifier(pairs), hold_out, as_json, quiet)
+        return
+    given = checked_hasher(hasher, bits, pairs)
     with Collection.open(database, create=False) as collection:
         trained = collection.train(hasher, n_bits=bits, hold_out=hold_out, progress=not quiet, **given)
         held_out, count = len(collection.held_out), len(collection)
@@ -125,6 +133,22 @@ def train(
     out.print(escape(told), soft_wrap=True)
     if health.collapsed:
         err.print(f"[yellow]warning:[/] {escape(health.diagnosis)}", soft_wrap=True)
+
+
+def _train_classifier(database: Path, given: dict[str, Any], hold_out: int, as_json: bool, quiet: bool) -> None:
+    from ..collection import Collection
+
+    with Collection.open(database, create=False) as collection:
+        if collection.hasher is not None:  # the items that it has not seen must not become others
+            hold_out = len(collection.held_out)
+        trained = collection.train_classifier(hold_out=hold_out, progress=not quiet, **given)
+    figures = None if trained.calibration_ is None else asdict(trained.calibration_)
+    if as_json:
+        classes = [str(name) for name in trained.classes_]
+        typer.echo(json.dumps({"classes": classes, "fingerprint": trained.fingerprint, "judged": figures}, indent=2))
+        return
+    right = "" if figures is None else f", {figures['accuracy']:.0%} right on {figures['rows']:,} rows held out"
+    out.print(escape(f"{database}: a classifier of {len(trained.classes_):,} classes{right}"), soft_wrap=True)
 
 
 def _parameter(text: str) -> tuple[str, Any]:

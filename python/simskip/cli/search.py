@@ -34,6 +34,15 @@ def search(
         typer.Option("--rerank", min=0, help="Order so many times k codes by their vectors; 0: by codes alone."),
     ] = None,
     scoring: Annotated[str | None, typer.Option("--scoring", help="codes or asymmetric.")] = None,
+    gate: Annotated[
+        str | None, typer.Option("--gate", help="soft or hard: look into likely classes only (train --classifier).")
+    ] = None,
+    probability: Annotated[
+        float | None, typer.Option("--probability", min=0, max=1, help="How much of it the soft gate covers.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", min=1, help="Vectors that a gated search reads at most.")
+    ] = None,
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -46,7 +55,12 @@ def search(
         raise FileNotFoundError(f"the folder {page.absolute().parent} does not exist")
     condition, values = _condition(where, parameters or [], label)
     with Collection.open(database, create=False, read_only=True) as collection:
-        options = _options(collection, exact, rerank, scoring)
+        if gate is not None or probability is not None or budget is not None:
+            if exact or rerank is not None or scoring is not None:
+                raise ValueError("--gate compares vectors: it goes with none of --exact, --rerank, --scoring")
+            options: dict[str, Any] = {"gate": gate, "probability": probability, "budget": budget}
+        else:
+            options = _options(collection, exact, rerank, scoring)
         hits = collection.search(**question, k=k, where=condition, parameters=values, **options)
         asked = str(text if text is not None else key if key is not None else image or vector)
         if page is not None:
@@ -133,24 +147,21 @@ def _page(
     label: str | None,
     options: dict[str, Any],
 ) -> str:
-    import numpy as np
-
     from ..collection.page import hits_page
-    from ..collection.pictures import Pictures
 
-    pictures = Pictures(collection, np.array([hit.id for hit in hits], np.int64))
     own = question.get("image")
     if "key" in question:
-        own = pictures.path(int(collection.ids_of([asked])[0])) if pictures.any else None
+        own = collection.files_of(collection.ids_of([asked]))[0]
     conditions = [*([where] if where else []), *([f"label {label}"] if label else [])]
     restricted = f" among those with {' and '.join(conditions)}" if conditions else ""
     by_codes = collection.hasher is not None and not options.get("exact")
     how = f"by codes of {collection.hasher.n_bits} bits" if by_codes else "by comparing all vectors"
+    if options.get("gate"):
+        how = f"in likely classes ({options['gate']} gate)"
     return hits_page(
         hits,
         query=asked,
         setting=f"The {k} nearest of {len(collection):,} items in {collection.path.name}{restricted}, found {how}.",
         measure=hits.measure,
         query_picture=own,
-        picture_of=(lambda hit: pictures.path(hit.id)) if pictures.any else None,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codes import Codes
+from ..evaluation import Report
 from ..hashing import Hasher
 from ..index.vector import METRICS
 from ..validation import choice, matrix, positive_int
@@ -362,6 +363,7 @@ class Collection:
         n_bits : int
         hold_out : int
             At most so many items (and at most a tenth) are not trained on: ``held_out``, for an honest evaluation.
+            While there is a classifier, the items that it was not trained on.
         **parameters
             Of the hasher.
 
@@ -379,7 +381,7 @@ class Collection:
         Parameters
         ----------
         hold_out : int
-            As for ``train``, which holds out the same items.
+            As for ``train``. While there is a hasher, the items that it was not trained on.
         **parameters
             Of ``VectorClassifier``.
 
@@ -482,6 +484,12 @@ class Collection:
         if len(held_out) == 0:
             raise ValueError(f"{self.path.name} has no held-out items to ask with: train with hold_out > 0")
         return self._searcher.gated().recall(held_out, positive_int(k, "k"), How(**{"gate": "soft", **options}))
+
+    def evaluate(self, k: int = 25, **options: Any) -> Report:
+        """What the codes cost, asked by the items that the hasher has not seen; see ``evaluate_collection``."""
+        from .evaluation import evaluate_collection
+
+        return evaluate_collection(self, k, **options)
 
     def keys_of(self, ids: npt.ArrayLike) -> list[str]:
         """The keys of ids; ``ValueError`` for one that is not there."""

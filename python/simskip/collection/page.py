@@ -27,7 +27,7 @@ def hits_page(
     Parameters
     ----------
     hits : iterable of hits
-        Nearest first; each has ``key``, ``label`` (or None), ``distance``, ``id`` and ``attributes`` (a mapping).
+        Nearest first; see ``Hit``.
     query : str
         What was asked, as a heading.
     setting : str
@@ -37,8 +37,8 @@ def hits_page(
     query_picture : path, image or array, optional
         See ``picture_of``.
     picture_of : callable, optional
-        Gives a hit's picture (a path, a PIL image, or a uint8 array) or None. A picture that is gone or damaged is left
-        out: the hit is shown all the same.
+        Gives a hit's picture (a path, a PIL image, or a uint8 array) or None. Default: its file. A picture that is gone
+        or damaged is left out: the hit is shown all the same.
 
     Returns
     -------
@@ -52,8 +52,8 @@ def hits_page(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> hit = SimpleNamespace(key="rome", label="city", distance=0.25, id=7, attributes={})
+    >>> from simskip.collection import Hit
+    >>> hit = Hit("rome", "city", 0.25, 7, {})
     >>> "rome" in hits_page([hit], query="paris")
     True
     """
@@ -73,7 +73,7 @@ def hits_page(
 
 
 def _hit(rank: int, hit: Any, measure: str, picture_of: Callable[[Any], Any] | None) -> str:
-    parts = [_image(picture_of(hit), str(hit.key)) if picture_of else ""]
+    parts = [_image(picture_of(hit) if picture_of else hit.file, str(hit.key))]
     distance = f"{measure} {float(hit.distance):.4g}"
     parts.append(f'<span class="rank"><span>{rank}</span><span>{escape(distance)}</span></span>')
     parts.append(f'<span class="key">{escape(str(hit.key))}</span>')

@@ -52,7 +52,8 @@ def train(
 ) -> Hasher:
     """Fit a hasher on the collection's vectors (a fitted one is taken as it is), store it, encode all items.
 
-    Rows that were set aside (``held_out``) are not shown to it. Hasher and codes change in one transaction.
+    Rows that were set aside (``held_out``) are not shown to it; a fitted hasher may have seen any. Hasher and codes change
+    in one transaction.
     """
     dim = models.dim
     if dim is None:
@@ -62,7 +63,7 @@ def train(
         with database.reading() as connection:
             ids, vectors = read_vectors(connection, dim)
             labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
-        held_out = _set_aside(database, ids, positive_int(hold_out, "hold_out", minimum=0), random_state)
+        held_out = _set_aside(database, "classifier", ids, hold_out, random_state)
         shown, y = _labelled(hasher, ids, labels, ~np.isin(ids, held_out))
         hasher.fit(vectors[shown], y, progress=progress)
     elif require_fitted(hasher) != dim:
@@ -111,7 +112,7 @@ def train_classifier(
         labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
     if len(set(labels.values())) < 2:
         raise ValueError(f"a classifier needs at least two labels, {database.path} has {len(set(labels.values()))}")
-    held_out = _set_aside(database, ids, positive_int(hold_out, "hold_out", minimum=0), random_state)
+    held_out = _set_aside(database, "hasher", ids, hold_out, random_state)
     unseen = set(held_out.tolist())
     classifier.fit(vectors, [None if id in unseen else labels.get(id) for id in ids.tolist()], progress=progress)
     with database.writing() as connection:
@@ -123,11 +124,15 @@ def train_classifier(
     return classifier
 
 
-def _set_aside(database: Database, ids: Ids, wanted: int, random_state: int) -> Ids:
-    """Items that no model is to see: those held out already while they are about as many as wanted, else new ones."""
-    count = min(wanted, int(len(ids) * _HELD_OUT_SHARE))
+def _set_aside(database: Database, other: str, ids: Ids, hold_out: int, random_state: int) -> Ids:
+    """Items that no model is to see.
+
+    While the other model is there, those that it has not seen, however many: of any others it has seen some. Else those
+    held out already if they are about as many as wanted, so that training again changes nothing; or new ones.
+    """
+    count = min(positive_int(hold_out, "hold_out", minimum=0), int(len(ids) * _HELD_OUT_SHARE))
     known = np.array([row[0] for row in database.rows("SELECT id FROM held_out ORDER BY id")], np.int64)
-    if 0.5 * count <= len(known) <= count:
+    if database.value("SELECT 1 FROM models WHERE role = ?", (other,)) or 0.5 * count <= len(known) <= count:
         return known
     return np.sort(np.random.default_rng(random_state).choice(ids, count, replace=False))
 

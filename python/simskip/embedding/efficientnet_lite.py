@@ -107,7 +107,7 @@ def _scaled_channels(channels: int, width: float) -> int:
     return scaled + 8 if scaled < 0.9 * channels * width else scaled
 
 
-def stages(variant: Variant) -> list[_Stage]:
+def _stages(variant: Variant) -> list[_Stage]:
     """Lite0's stages by the published scaling rules."""
     last = len(_STAGES) - 1
     return [
@@ -195,7 +195,7 @@ class _Graph:
 def _blocks(variant: Variant) -> Iterator[tuple[str, int, int, bool]]:
     """Name, stride, expansion and whether the input is added, block by block."""
     index, channels = 0, _STEM_CHANNELS
-    for stage in stages(variant):
+    for stage in _stages(variant):
         for repeat in range(stage.repeats):
             stride = stage.stride if repeat == 0 else 1
             yield f"_blocks.{index}", stride, stage.expansion, stride == 1 and channels == stage.channels

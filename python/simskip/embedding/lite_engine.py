@@ -64,7 +64,7 @@ def lite_embedder(
     Parameters
     ----------
     name : {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"}
-        Larger ones see 240 and 260 pixels a side instead of 224 and take about 1.5 and 2.1 times as long.
+        Larger ones see 240 and 260 pixels a side instead of 224 and take 1.5 and 2.2 times as long.
     cache_dir : path, optional
         Where the exported network is kept; see ``simskip.cache.cache_dir``.
     framing : {"whole", "centre"}

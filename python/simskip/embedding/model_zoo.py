@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
+from ..extras import require
 from .image_embedder import ImageEmbedder
 from .model_metadata import settings_of_transforms, timm_settings
 from .model_name import joined
@@ -26,7 +27,7 @@ def timm_embedder(name: str, *, weights: str | os.PathLike[str] | None = None, *
     Parameters
     ----------
     name : str
-        As for ``timm.create_model``: ``"resnet18"``, ``"vit_small_patch16_224.dino"``, ...
+        As for ``timm.create_model``: ``"resnet18"``, ``"vit_small_patch16_224.dino"``, ``"hf-hub:OWNER/MODEL"``, ...
     weights : path, optional
         A local checkpoint (``.safetensors``, or a ``.pth`` that holds tensors only). Without it timm looks in its
         cache and downloads what is not there.
@@ -45,12 +46,13 @@ def timm_embedder(name: str, *, weights: str | os.PathLike[str] | None = None, *
         If the file of weights is damaged.
     """
     timm = _imported("timm", f"timm:{name}", needs="torchvision")
-    if not timm.is_model(name):
+    hosted = ":" in name  # "hf-hub:OWNER/MODEL"
+    if not hosted and not timm.is_model(name):
         raise ValueError(f"name must be a model of timm, got {name!r}{_similar(timm.list_models(f'*{name}*'))}")
     try:
         model = timm.create_model(name, pretrained=weights is None, num_classes=0)
     except Exception as error:  # of the hub's client, of urllib, RuntimeError for models without weights
-        if weights is None:
+        if weights is None or hosted:
             raise _no_weights(f"timm:{name}", error) from error
         raise
     if weights is not None:
@@ -185,9 +187,7 @@ def _state(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there are no weights at {path}")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(str(path))
+            state = require("safetensors.torch", "zoo", "Reading .safetensors").load_file(str(path))
         else:
             state = torch.load(str(path), map_location="cpu", weights_only=True)
     except ImportError:

@@ -120,7 +120,7 @@ def onnx_embedder(
     path: str | os.PathLike[str],
     *,
     size: int | Sequence[int] | None = None,
-    output: str | None = None,
+    output: str | int | None = None,
     pooling: str | None = None,
     layout: str | None = None,
     framing: str | None = None,
@@ -194,6 +194,8 @@ def onnx_embedder(
         choice(pooling, "pooling", POOLINGS)
     if layout is not None:
         choice(layout, "layout", LAYOUTS)
+    if output is not None:
+        output = str(output)  # exporters number their outputs; "495" comes as a number from a name
     file = Path(path).expanduser().resolve()
     given = {
         "size": size, "framing": framing, "crop": crop, "interpolation": interpolation, "mean": mean, "std": std,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -129,10 +130,14 @@ def read_pixels(path: str | os.PathLike[str], geometry: Geometry | None) -> Pixe
 
     Large JPEGs are decoded at a half, a quarter or an eighth of their size, never below twice the result's. A file
     that would still decode to more than ``MAX_PIXELS`` is refused before its pixels are read: a few kilobytes can
-    stand for gigabytes.
+    stand for gigabytes. (Pillow itself warns of files of more than 89 million pixels and refuses those of more than
+    179 million.)
     """
     pillow = _pillow()
     orientation = require("PIL.ImageOps", "images", "Reading images")
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # opening a pipe would wait for a writer; Pillow names folders
+        raise ValueError("a pipe, socket or device is no image file")
     with pillow.open(path) as image:
         width, height = image.size
         if geometry is not None:

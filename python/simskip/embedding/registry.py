@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,19 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 def _make(name: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Embedder:
     if isinstance(name, str):
         base, own = split(name)
-        options = {**own, **options}
         family, _, rest = base.partition(":")
         for known, maker in ((known, maker) for kind in kinds for known, maker in _EMBEDDERS[kind].items()):
-            if ":" not in known and known == base:
-                return maker(**options)
-            if ":" in known and rest and known.partition(":")[0] == family:
-                return maker(rest, **options)
+            fits = known == base if ":" not in known else bool(rest) and known.partition(":")[0] == family
+            if not fits:
+                continue
+            try:
+                return maker(*([rest] if ":" in known else []), **{**own, **options})
+            except TypeError as error:
+                # A wrong value for whoever wrote the name; for options of a call Python's own error is right.
+                unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+                if unknown and unknown[1] in own:
+                    raise ValueError(f"name must hold options of {known!r}, got {unknown[1]!r} in {name!r}") from error
+                raise
     expected = ", ".join(repr(known) for kind in kinds for known in names(kind))
     raise ValueError(f"name must be one of {expected}, got {name!r}")
 
@@ -168,7 +175,11 @@ def text(name: str = "minilm", **options: Any) -> Any:
     Parameters
     ----------
     name : str
-        One of ``names("text")``.
+        ``"minilm"``: sentences and paragraphs in English, 384 numbers each (``MiniLMEmbedder``).
+        ``"sentence-transformers:NAME"``: any such model in a folder or in the cache
+        (``SentenceTransformersEmbedder``). ``"glove"``: 341,479 English words, 100 numbers each, and
+        ``"words:PATH"``: those of a file (``WordEmbedder``); texts are the means of their words. Options may stand in
+        the name: ``"words:glove.6B.zip?member=glove.6B.300d.txt"``.
     **options
         Of the embedder that the name stands for.
 
@@ -176,6 +187,17 @@ def text(name: str = "minilm", **options: Any) -> Any:
     ------
     ValueError
         For an unknown name; the message lists the known ones.
+    ImportError
+        If the extra that it needs is missing: ``text`` or ``sentence-transformers``; words need none.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import simskip.embedding
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "tiny.txt"
+    >>> _ = path.write_text("old 1 0\\ntown 0 1\\n")
+    >>> simskip.embedding.text(f"words:{path}").embed(["old town"]).tolist()
+    [[0.5, 0.5]]
     """
     return _make(name, ("text",), options)
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -20,6 +19,7 @@ from pydantic import (
 
 from .document import read_document
 from .explanations import Misplaced, did_you_mean, problems_of
+from .fields import FileOrFolder, Folder, Retrain, output, path_of
 from .hashers import check_hasher, hasher_names, is_supervised
 
 __all__ = [
@@ -35,44 +35,6 @@ __all__ = [
     "read_configuration",
 ]
 
-REPORTS = (".html", ".json", ".csv")
-
-
-def _path(value: Any, info: ValidationInfo) -> Path:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{info.field_name} must be a path, got {'nothing' if value is None else repr(value)}")
-    try:
-        return Path((info.context or {})["folder"], Path(value).expanduser())
-    except RuntimeError:  # the home folder of nobody
-        raise ValueError(f"{info.field_name} must be a path, got {value!r}: there is no such user") from None
-
-
-def _folder(value: Any, info: ValidationInfo) -> Path:
-    path = _path(value, info)
-    if not path.is_dir():
-        what = "is no folder" if path.exists() else "does not exist"
-        raise ValueError(f"{info.field_name} must be a folder, got {value!r}, which {what} (looked at {path})")
-    return path
-
-
-def _file_or_folder(value: Any, info: ValidationInfo) -> Path:
-    path = _path(value, info)
-    if not path.exists():
-        raise ValueError(f"{info.field_name}: {value!r} does not exist (looked at {path})")
-    return path
-
-
-def _output(*suffixes: str) -> Any:
-    def check(value: Any, info: ValidationInfo) -> Path:
-        path = _path(value, info)
-        if suffixes and path.suffix.lower() not in suffixes:
-            raise ValueError(f"{info.field_name} must end in {', '.join(suffixes)}, got {value!r}")
-        if path.is_dir():
-            raise ValueError(f"{info.field_name} must be a file, got {value!r}, which is a folder")
-        return path
-
-    return BeforeValidator(check)
-
 
 class _Section(BaseModel):
     # Strict: 25 is no text and "25" no number. Paths are checked by hand and are Path objects already.
@@ -82,8 +44,8 @@ class _Section(BaseModel):
 class DataSection(_Section):
     """What is collected: one of ``images``, ``texts``, ``words``."""
 
-    images: Annotated[Path, BeforeValidator(_folder)] | None = None
-    texts: Annotated[Path, BeforeValidator(_file_or_folder)] | None = None
+    images: Folder | None = None
+    texts: FileOrFolder | None = None
     words: str | None = None
     labels: str | None = None
     limit: int | None = Field(default=None, ge=1)
@@ -95,7 +57,7 @@ class DataSection(_Section):
         meanings = {"words": ("vocabulary",), "labels": ("folder", "none")}[info.field_name or ""]
         if value is None or value in meanings:
             return value
-        path = _path(value, info)
+        path = path_of(value, info)
         if not path.is_file():
             words = " or ".join(f"'{word}'" for word in meanings)
             raise ValueError(f"{info.field_name} must be {words} or a file, got {value!r}: there is no file {path}")
@@ -150,12 +112,12 @@ class EmbedderSection(_Section):
         if colon and family in families and rest:
             if families[family] != "PATH":
                 return name
-            path = _path(rest, info)
+            path = path_of(rest, info)
             if not path.exists():
                 raise ValueError(f"there is no model {rest!r} (looked at {path})")
             return f"{family}:{path}"
-        if name not in known and _path(name, info).is_file():
-            return str(_path(name, info))
+        if name not in known and path_of(name, info).is_file():
+            return str(path_of(name, info))
         if name not in known or colon:
             raise ValueError(f"there is no embedder {name!r}{did_you_mean(name, known)}")
         return name
@@ -168,6 +130,7 @@ class ClassifierSection(_Section):
     epochs: int | None = Field(default=None, ge=1)
     validation_fraction: float = Field(default=0.1, ge=0, le=0.5)
     random_state: int = Field(default=0, ge=0)
+    retrain: Retrain = 0.2
 
 
 class HasherSection(_Section):
@@ -176,7 +139,7 @@ class HasherSection(_Section):
     name: str = "neighbors"
     bits: int = Field(default=64, ge=1, le=4096)
     hold_out: int = Field(default=1000, ge=0)
-    retrain: float | Literal["when-data-changed", "never"] = 0.2
+    retrain: Retrain = 0.2
     parameters: dict[str, Any] = {}
 
     @field_validator("name")
@@ -186,18 +149,6 @@ class HasherSection(_Section):
         if name not in known:
             raise ValueError(f"there is no hasher {name!r}{did_you_mean(name, known)}")
         return name
-
-    @field_validator("retrain", mode="before")
-    @classmethod
-    def _when(cls, value: Any) -> Any:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
-            return float(value)
-        if value in ("when-data-changed", "never"):
-            return value
-        raise ValueError(
-            "retrain must be 'when-data-changed', 'never', or a share of changed items above 0 and up to 1, got "
-            f"{value!r}{did_you_mean(value, ('when-data-changed', 'never')) if isinstance(value, str) else ''}"
-        )
 
     @model_validator(mode="after")
     def _parameters(self) -> HasherSection:
@@ -233,17 +184,17 @@ class KnnSection(_Section):
     """The table of every item's nearest items."""
 
     k: int = Field(default=25, ge=1)
-    path: Annotated[Path, _output(".npz")] | None = None
+    path: Annotated[Path, output(".npz")] | None = None
 
 
 class ExportsSection(_Section):
     """Files to write; folders are made, files are replaced."""
 
-    parquet: Annotated[Path, _output(".parquet")] | None = None
-    hasher: Annotated[Path, _output(".safetensors")] | None = None
-    codes: Annotated[Path, _output(".npy")] | None = None
+    parquet: Annotated[Path, output(".parquet")] | None = None
+    hasher: Annotated[Path, output(".safetensors")] | None = None
+    codes: Annotated[Path, output(".npy")] | None = None
     knn: KnnSection | None = None
-    report: list[Annotated[Path, _output(*REPORTS)]] = []
+    report: list[Annotated[Path, output(".html", ".json", ".csv")]] = []
 
     @field_validator("knn", mode="before")
     @classmethod
@@ -266,7 +217,7 @@ class Configuration(_Section):
     """
 
     data: DataSection
-    collection: Annotated[Path, _output()]
+    collection: Annotated[Path, output()]
     embedder: EmbedderSection
     classifier: ClassifierSection | None = None
     hasher: HasherSection | None = HasherSection()

@@ -10,7 +10,7 @@ from ..hashing import DeepHash, PCAHash, RandomHash
 from ..hashing.recipes import RECIPES, resolved
 from .explanations import did_you_mean
 
-__all__ = ["check_hasher", "checked_hasher", "hasher_names", "is_supervised"]
+__all__ = ["check_hasher", "checked_classifier", "checked_hasher", "hasher_names", "is_supervised"]
 
 _LINEAR: dict[str, Any] = {"pca": PCAHash, "itq": PCAHash, "random": RandomHash}
 # Given by the section or the option of their own.
@@ -74,11 +74,34 @@ def checked_hasher(name: str, n_bits: int, given: Sequence[tuple[str, Any]]) -> 
     """
     if name not in hasher_names():
         raise ValueError(f"there is no hasher {name!r}{did_you_mean(name, hasher_names())}")
-    parameters = dict(given)
-    if len(parameters) != len(given):
-        names = [key for key, _ in given]
-        raise ValueError(f"--set: {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    parameters = _once(given)
     mistakes = check_hasher(name, n_bits, parameters)
     if mistakes:
         raise ValueError("; ".join(message for _, message in mistakes))
     return parameters
+
+
+def checked_classifier(given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Parameters of a classifier as the command line gives them.
+
+    Raises
+    ------
+    ValueError
+        For a parameter given twice or one that it has not.
+    """
+    from ..collection.vector_classifier import VectorClassifier
+
+    parameters = _once(given)
+    known = [key for key in inspect.signature(VectorClassifier.__init__).parameters if key != "self"]
+    for key in parameters:
+        if key not in known:
+            raise ValueError(f"'{key}' is no parameter of a classifier{did_you_mean(key, known)}")
+    return parameters
+
+
+def _once(given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--set: {name!r} is given twice")
+    return dict(given)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import Configuration
-from .retraining import kept, retraining_due, training_inputs
+from .hashers import is_supervised
+from .retraining import Retraining
 from .state import Facts, State, label_marks
 
 __all__ = ["STAGES", "Context", "Result", "Stage", "relative_path"]
@@ -156,21 +157,24 @@ def _sync_inputs(context: Context, facts: Facts) -> dict[str, Any]:
 # classifier
 
 
-def _classifier_inputs(context: Context, facts: Facts) -> dict[str, Any]:
-    section = context.configuration.classifier
-    return {"classifier": section.model_dump() if section else None, "items": facts.revision, "labels": facts.labels}
-
-
 def _train_classifier(context: Context) -> Result:
-    section = context.configuration.classifier
+    configuration = context.configuration
+    section, hasher = configuration.classifier, configuration.hasher
     assert section is not None
-    parameters = {name: value for name, value in section.model_dump().items() if value is not None}
-    classifier = context.collection.train_classifier(**parameters)
+    parameters = section.model_dump(exclude={"retrain"}, exclude_none=True)
+    # The same items as the hasher's, which must not become others: it has seen those.
+    if context.collection.hasher is not None:
+        parameters["hold_out"] = len(context.collection.held_out)
+    elif hasher is not None:
+        parameters["hold_out"] = hasher.hold_out
+    classifier = context.collection.train_classifier(progress=context.progress, **parameters)
+    context.state.save_labels("classifier", *label_marks(context.collection))
+    details = {"fingerprint": classifier.fingerprint}
     classes = f"{len(classifier.classes_):,} classes"
     if classifier.calibration_ is None:  # nothing was held out to judge it
-        return classes, {}
+        return classes, details
     figures = asdict(classifier.calibration_)
-    return f"{classes}, {figures['accuracy']:.0%} right on rows held out", figures
+    return f"{classes}, {figures['accuracy']:.0%} right on rows held out", {**details, **figures}
 
 
 # train, encode
@@ -271,18 +275,30 @@ def _knn_inputs(context: Context, facts: Facts) -> dict[str, Any]:
     return {"k": section.k if section else None, "items": facts.revision, "hasher": facts.hasher}
 
 
+_CLASSIFIER = Retraining("classifier", "classifier", lambda section: True)
+_HASHER = Retraining("train", "hasher", lambda section: is_supervised(section.name))
+
 STAGES: list[Stage] = [
     Stage("sync", lambda c: True, _sync_inputs, _sync, due=_sync_due),
-    Stage("classifier", lambda c: c.classifier is not None, _classifier_inputs, _train_classifier, ("sync",)),
+    Stage(
+        "classifier",
+        lambda c: c.classifier is not None,
+        _CLASSIFIER.inputs,
+        _train_classifier,
+        ("sync",),
+        due=_CLASSIFIER.due,
+        compares=False,
+        idle=_CLASSIFIER.idle,
+    ),
     Stage(
         "train",
         lambda c: c.hasher is not None,
-        training_inputs,
+        _HASHER.inputs,
         _train,
         ("sync",),
-        due=retraining_due,
+        due=_HASHER.due,
         compares=False,
-        idle=kept,
+        idle=_HASHER.idle,
     ),
     Stage(
         "encode",

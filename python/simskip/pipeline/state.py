@@ -150,6 +150,11 @@ class Facts:
         """The hasher's."""
         return self._fingerprint("hasher")
 
+    @cached_property
+    def classifier(self) -> str | None:
+        """The classifier's."""
+        return self._fingerprint("classifier")
+
     def _fingerprint(self, role: str) -> str | None:
         value: str | None = self._database.value("SELECT fingerprint FROM models WHERE role = ?", (role,))
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,8 @@ from ...errors import FormatError
 
 __all__ = ["Opened", "opened"]
 
-_GZIP, _ZIP, _NPY = b"\x1f\x8b", b"PK\x03\x04", b"\x93NUMPY"
+_GZIP, _NPY = b"\x1f\x8b", b"\x93NUMPY"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
 _WORDS = (".txt", ".vec", ".bin", ".json")
 _TAR_MAGIC = slice(257, 262)
 _PEEK = 1 << 16
@@ -136,15 +138,17 @@ def _damage_named(path: Path) -> Iterator[None]:
     except (FormatError, ImportError, MemoryError):
         raise
     except Exception as error:
+        import gzip
         import tarfile
         import zipfile
         import zlib
 
-        # RuntimeError: a password is needed; NotImplementedError, a RuntimeError: a method that Python lacks. An
-        # OSError with a number is the system's.
+        # RuntimeError: a password is needed; NotImplementedError, a RuntimeError: a method that Python lacks.
         damage: tuple[type[Exception], ...] = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
-        damage += _lzma_error()
-        if isinstance(error, damage) or (isinstance(error, OSError) and error.errno is None):
+        damage += (gzip.BadGzipFile, *_lzma_error())
+        # bz2 raises a bare OSError without a number, and an archive may point before its beginning (EINVAL); others
+        # are the system's.
+        if isinstance(error, damage) or (type(error) is OSError and error.errno in (None, errno.EINVAL)):
             raise FormatError(f"{path} is damaged or cut short: {str(error) or type(error).__name__}") from error
         raise
 

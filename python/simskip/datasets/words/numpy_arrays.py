@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from pathlib import Path
@@ -40,8 +41,9 @@ def read_npy(path: Path) -> tuple[Words, Vectors]:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    # NumPy reads a header as Python's source: damaged ones raise nearly anything (TokenError, SyntaxError, ...).
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise FormatError(f"{path} is no array of NumPy's: {error}") from error
     beside = [path.with_suffix(suffix) for suffix in _BESIDE]
@@ -84,7 +86,7 @@ def _member(archive: zipfile.ZipFile, name: str, place: str) -> npt.NDArray[Any]
                 raise ValueError(f"{dtype} {shape} in {size} bytes")
         with archive.open(f"{name}.npy") as file:
             return np.asarray(layout.read_array(file, allow_pickle=False))
-    except ValueError as error:
+    except Exception as error:  # as in read_npy, and what unpacking raises
         raise FormatError(f"{place}: {name} is no array of numbers or strings: {error}") from error
 
 

@@ -71,7 +71,7 @@ def _records(data: bytes, table: WordTable, promised: int, dim: int) -> bytes:
             raise FormatError(f"{table.place}, word {number}: it has no characters")
         numbers.append(data[space + 1 : end])
         start = end
-    if space_is_missing(data, start, promised, len(table) + len(words)):
+    if _endless_word(data, start, promised, len(table) + len(words)):
         number = len(table) + len(words) + 1
         raise FormatError(f"{table.place}, word {number}: longer than {MAX_WORD:,} bytes")
     rows = np.frombuffer(b"".join(numbers), "<f4").reshape(-1, dim)
@@ -85,6 +85,6 @@ def _records(data: bytes, table: WordTable, promised: int, dim: int) -> bytes:
     return data[start:]
 
 
-def space_is_missing(data: bytes, start: int, promised: int, found: int) -> bool:
+def _endless_word(data: bytes, start: int, promised: int, found: int) -> bool:
     """Whether a word goes on for longer than any does."""
     return found < promised and len(data) - start >= MAX_WORD and data.find(b" ", start, start + MAX_WORD) < 0
