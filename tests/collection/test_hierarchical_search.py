@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simskip
+from simskip.collection import cell_scan
 from simskip.collection.cell_gate import CellGate
 from simskip.collection.class_cells import class_cells
 from simskip.collection.class_gate import least_probability
@@ -212,6 +213,17 @@ def test_any_batch_and_any_threads_give_the_same_bytes(built, metric, options):
         for i in (0, 1):
             assert np.concatenate([part[i] for part in parts]).tobytes() == whole[i].tobytes()
         np.testing.assert_array_equal(np.concatenate(rows), scanned)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_queries_together_and_each_alone_find_the_same(built, metric, monkeypatch):
+    search, where = built[metric], data()[0][::3]
+    found = []
+    for rows_per_call in (0, 10**9):
+        monkeypatch.setattr(cell_scan, "_ROWS_PER_CALL", rows_per_call)
+        for options in ({}, {"gate": "hard"}, {"where": where, "probability": 0.5}, {"widen": False, "budget": 30}):
+            found.append([one.tobytes() for one in search.search(QUERIES, 40, **options)])
+    assert found[:4] == found[4:]
 
 
 def test_ties_are_in_the_order_of_ids():

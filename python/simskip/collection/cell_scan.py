@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +17,7 @@ Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], IntArray]
 
 _PRODUCTS = 1 << 21  # products of queries and rows at once: 8 MiB
+_ROWS_PER_CALL = 1500  # that FloatTopK passes over in the time that a call of it takes
 
 
 class CellScan:
@@ -64,16 +63,22 @@ class CellScan:
     def nearest(self, X: FloatMatrix, plan: Plan, k: int, passed: Mask | None, threads: int) -> Found:
         """The k nearest items in each query's cells, of those whose place passes: (q, k) distances and ids.
 
-        Queries are grouped by cell (and by class, where they read all its cells), so each is read once and multiplied
-        with all its queries at once.
+        Each cell is read once and multiplied with all queries that ask for it; neighbouring cells that the same
+        queries ask for are read as one.
         """
         if passed is None and plan.rows.min(initial=len(self)) == len(self):
             return self.whole(X, k, threads)
-        metric = self.cells.metric
-        found = [_core.FloatTopK(X[i : i + 1], k, metric, self._longest, 1) for i in range(len(X))]
-        for begin, end, asking in self._stretches(plan):
-            together = X[asking]
-            step = max(1, _PRODUCTS // len(asking))
+        asked = np.zeros((len(X), len(self.cells)), bool)
+        asked[plan.queries, plan.cells] = True
+        stretches = _stretches(asked)
+        together = self._together(asked, stretches)
+        metric, longest = self.cells.metric, self._longest
+        groups = [X] if together else [X[i : i + 1] for i in range(len(X))]
+        searches = [_core.FloatTopK(group, k, metric, longest, threads if together else 1) for group in groups]
+        step = max(1, _PRODUCTS // max(1, len(X)))
+        for first, last in stretches:
+            asking = np.flatnonzero(asked[:, first])
+            begin, end = int(self.cells.limits[first]), int(self.cells.limits[last])
             for start in range(begin, end, step):
                 stop = min(end, start + step)
                 places, rows, norms = None, self.vectors[start:stop], self._norms[start:stop]
@@ -83,30 +88,23 @@ class CellScan:
                         continue
                     if len(places) < len(rows):
                         rows, norms = self.vectors[places], self._norms[places]
-                products = together @ rows.T
-                for i, query in enumerate(asking.tolist()):
-                    found[query].add(products[i : i + 1], places, start, norms)
-        answers = [one.finish(self.vectors, self.ids, self._norms) for one in found]
-        return np.concatenate([one[0] for one in answers]), np.concatenate([one[1] for one in answers])
+                products = X[asking] @ rows.T
+                if together:
+                    # NaN is not nearer than anything, so FloatTopK passes over it: others do not ask for these rows.
+                    everyone = np.full((len(X), len(rows)), np.nan, np.float32)
+                    everyone[asking] = products
+                    searches[0].add(everyone, places, start, norms)
+                else:
+                    for i, query in enumerate(asking.tolist()):
+                        searches[query].add(products[i : i + 1], places, start, norms)
+        found = [search.finish(self.vectors, self.ids, self._norms) for search in searches]
+        return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
 
-    def _stretches(self, plan: Plan) -> Iterator[tuple[int, int, IntArray]]:
-        """(first place, last place + 1, queries): together what the plan says, each once."""
-        cells, classes = self.cells, self.cells.classes
-        queries = plan.queries
-        read = np.zeros((len(plan.rows), int(classes[-1]) + 1), np.int64)
-        np.add.at(read, (queries, classes[plan.cells]), 1)
-        whole = read == np.bincount(classes, minlength=read.shape[1])
-        for number in np.flatnonzero(whole.any(axis=0) & np.isin(np.arange(read.shape[1]), classes)).tolist():
-            first, last = np.searchsorted(classes, [number, number + 1])
-            yield int(cells.limits[first]), int(cells.limits[last]), np.flatnonzero(whole[:, number])
-        single = ~whole[queries, classes[plan.cells]]
-        asked, asking = plan.cells[single], queries[single]
-        if not len(asked):
-            return
-        order = np.argsort(asked, kind="stable")
-        numbers, starts = np.unique(asked[order], return_index=True)
-        for number, together in zip(numbers.tolist(), np.split(asking[order], starts[1:]), strict=True):
-            yield int(cells.limits[number]), int(cells.limits[number + 1]), together
+    def _together(self, asked: Mask, stretches: list[tuple[int, int]]) -> bool:
+        """Whether one search of all queries, which looks at all rows that any of them asks for, is the cheaper way."""
+        looked_at = sum(int(self.cells.limits[last] - self.cells.limits[first]) for first, last in stretches)
+        calls = sum(int(np.count_nonzero(asked[:, first])) for first, _ in stretches)
+        return looked_at * len(asked) <= _ROWS_PER_CALL * calls
 
     def whole(self, X: FloatMatrix, k: int, threads: int) -> Found:
         """The k nearest of all items."""
@@ -142,3 +140,15 @@ class CellScan:
         given = candidates >= 0
         places[given] = self.places_of(candidates[given])
         return _core.rerank(self.vectors, self.ids, self._norms, X, places, k, self.cells.metric, threads)
+
+
+def _stretches(asked: Mask) -> list[tuple[int, int]]:
+    """(first cell, last cell + 1) of neighbouring cells that the same queries (one or more) ask for."""
+    used = np.flatnonzero(asked.any(axis=0))
+    if not len(used):
+        return []
+    columns = asked[:, used]
+    breaks = (np.diff(used) > 1) | (columns[:, 1:] != columns[:, :-1]).any(axis=0)
+    ends = np.append(np.flatnonzero(breaks), len(used) - 1)
+    starts = np.append(0, ends[:-1] + 1)
+    return list(zip(used[starts].tolist(), (used[ends] + 1).tolist(), strict=True))
