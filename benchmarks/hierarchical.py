@@ -34,9 +34,9 @@ from rich.console import Console
 from rich.table import Table
 
 import simskip
-from simskip.collection.gate_report import GateRecall
-from simskip.collection.hierarchical_search import HierarchicalSearch
-from simskip.collection.vector_classifier import VectorClassifier
+from simskip.collection.hierarchy.gate_report import GateRecall
+from simskip.collection.hierarchy.hierarchical_search import HierarchicalSearch
+from simskip.collection.hierarchy.vector_classifier import VectorClassifier
 from simskip.evaluation.metrics import bootstrap_interval
 
 from .features import DATA, Features

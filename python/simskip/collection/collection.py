@@ -20,7 +20,8 @@ from . import editing, training
 from .database import Database
 from .file_sync import FileSync
 from .filters import Parameters
-from .gate_report import GateRecall
+from .hierarchy.gate_report import GateRecall
+from .hierarchy.vector_classifier import VectorClassifier
 from .hits import Hits
 from .items import checked_keys, ids_of, read_codes, read_vectors, rows_of
 from .labels import read_labels
@@ -34,7 +35,6 @@ from .registration import EmbedderOfCollection, register_source
 from .searcher import How, Searcher
 from .sources import FolderSource, source_of
 from .sync import SyncReport, sync_texts
-from .vector_classifier import VectorClassifier
 
 __all__ = ["Collection"]
 

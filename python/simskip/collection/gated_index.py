@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .database import Database
-from .hierarchical_search import HierarchicalSearch
+from .hierarchy.hierarchical_search import HierarchicalSearch
+from .hierarchy.vector_classifier import VectorClassifier
 from .items import read_vectors
 from .live_index import State
 from .models import Models
-from .vector_classifier import VectorClassifier
 
 if TYPE_CHECKING:
-    from .gate_report import GateRecall
+    from .hierarchy.gate_report import GateRecall
     from .searcher import How
 
 __all__ = ["GatedIndex"]

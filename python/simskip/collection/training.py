@@ -12,9 +12,9 @@ from ..hashing.hasher import require_fitted
 from ..hashing.recipes import RECIPES
 from ..validation import positive_int
 from .database import Database
+from .hierarchy.vector_classifier import VectorClassifier
 from .items import read_vectors, vector_blocks, without_code, write_codes
 from .models import Models
-from .vector_classifier import VectorClassifier
 
 __all__ = ["encode", "hasher_of", "train", "train_classifier"]
 

@@ -89,7 +89,7 @@ def checked_classifier(given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     ValueError
         For a parameter given twice or one that it has not.
     """
-    from ..collection.vector_classifier import VectorClassifier
+    from ..collection.hierarchy.vector_classifier import VectorClassifier
 
     parameters = _once(given)
     known = [key for key in inspect.signature(VectorClassifier.__init__).parameters if key != "self"]

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core
-from ..hashing.preparation import row_blocks
-from ..validation import FloatMatrix
+from ... import _core
+from ...hashing.preparation import row_blocks
+from ...validation import FloatMatrix
 
 __all__ = ["ClassCells", "class_cells", "comparable"]
 

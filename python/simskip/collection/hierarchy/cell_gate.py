@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from ..validation import FloatMatrix
+from ...validation import FloatMatrix
 from .class_cells import ClassCells
 
 __all__ = ["GATES", "CellGate", "Plan", "Ranking"]

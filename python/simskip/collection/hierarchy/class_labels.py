@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..validation import labels as checked_labels
+from ...validation import labels as checked_labels
 
 __all__ = ["NO_CLASS", "class_array", "class_numbers"]
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simskip
-from simskip.collection import cell_scan
-from simskip.collection.cell_gate import CellGate
-from simskip.collection.class_cells import class_cells
-from simskip.collection.class_gate import least_probability
-from simskip.collection.hierarchical_search import HierarchicalSearch
-from simskip.collection.vector_classifier import VectorClassifier
+from simskip.collection.hierarchy import cell_scan
+from simskip.collection.hierarchy.cell_gate import CellGate
+from simskip.collection.hierarchy.class_cells import class_cells
+from simskip.collection.hierarchy.class_gate import least_probability
+from simskip.collection.hierarchy.hierarchical_search import HierarchicalSearch
+from simskip.collection.hierarchy.vector_classifier import VectorClassifier
 
 METRICS = ("cosine", "l2", "dot")
 NAMES = np.array(["city", "forest", "mountain", "sea"])

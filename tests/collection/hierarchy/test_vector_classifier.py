@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from simskip import FormatError
-from simskip.collection.class_labels import class_numbers
-from simskip.collection.classifier_calibration import FEW_ROWS, calibrated, calibration_error, held_out_turns, log_loss
-from simskip.collection.vector_classifier import VectorClassifier
+from simskip.collection.hierarchy.class_labels import class_numbers
+from simskip.collection.hierarchy.classifier_calibration import (
+    FEW_ROWS,
+    calibrated,
+    calibration_error,
+    held_out_turns,
+    log_loss,
+)
+from simskip.collection.hierarchy.vector_classifier import VectorClassifier
 from simskip.hashing.softmax_network import best_temperature, class_probabilities
 
 NAMES = np.array(["city", "forest", "sea"])
@@ -162,7 +168,7 @@ def test_prediction_needs_no_torch(fitted, tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import numpy as np\n"
-        "from simskip.collection.vector_classifier import VectorClassifier\n"
+        "from simskip.collection.hierarchy.vector_classifier import VectorClassifier\n"
         f"p = VectorClassifier.load({str(tmp_path / 'c.safetensors')!r}).predict_proba(np.ones((1, 6)))\n"
         "assert 'simskip._learn' not in sys.modules; print(p.tolist())"
     )

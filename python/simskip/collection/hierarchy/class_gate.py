@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..validation import FloatMatrix, choice, fraction, positive_int
+from ...validation import FloatMatrix, choice, fraction, positive_int
 from .cell_gate import GATES, CellGate, Plan
 from .class_cells import ClassCells
 from .class_labels import class_numbers

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..hashing import Hasher
-from ..hashing.hasher import checked_codes, require_fitted
-from ..index import HammingIndex
-from ..index.ids import IdArray, Where, allowed_ids
-from ..index.vector import METRICS, VectorIndex
-from ..validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count, unique_ids
+from ...hashing import Hasher
+from ...hashing.hasher import checked_codes, require_fitted
+from ...index import HammingIndex
+from ...index.ids import IdArray, Where, allowed_ids
+from ...index.vector import METRICS, VectorIndex
+from ...validation import FloatMatrix, choice, fraction, matrix, positive_int, thread_count, unique_ids
 from .cell_gate import Plan
 from .cell_scan import CellScan
 from .class_cells import class_cells
@@ -101,7 +101,7 @@ class HierarchicalSearch:
     Examples
     --------
     >>> import numpy as np
-    >>> from simskip.collection.hierarchical_search import HierarchicalSearch
+    >>> from simskip.collection.hierarchy.hierarchical_search import HierarchicalSearch
     >>> rng = np.random.default_rng(0)
     >>> y = np.arange(2000) % 4
     >>> X = (2 * rng.normal(size=(4, 8))[y] + rng.normal(size=(2000, 8))).astype(np.float32)
@@ -449,7 +449,7 @@ def _blocks(queries: FloatMatrix) -> Iterator[FloatMatrix]:
 def _gate_recall(
     values: Doubles, k: int, probability: float | None, report: GateReport, random_state: int
 ) -> GateRecall:
-    from ..evaluation.scores import bootstrap_interval  # matplotlib and pandas stay out, but it is a large room
+    from ...evaluation.scores import bootstrap_interval  # matplotlib and pandas stay out, but it is a large room
 
     low, high = bootstrap_interval(values, random_state=random_state)
     return GateRecall(float(values.mean()), low, high, values, k, probability, report)

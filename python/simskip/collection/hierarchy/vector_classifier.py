@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import cpu
-from ..errors import FormatError
-from ..files import atomic_write
-from ..hashing import weights
-from ..hashing.network import DenseNetwork
-from ..hashing.parameters import Parameters
-from ..hashing.progress import EpochBar
-from ..hashing.recipes import widths
-from ..hashing.softmax_network import SoftmaxRecipe, class_probabilities, train_softmax
-from ..validation import FloatMatrix, fraction, matrix, positive_int, thread_count
+from ... import cpu
+from ...errors import FormatError
+from ...files import atomic_write
+from ...hashing import weights
+from ...hashing.network import DenseNetwork
+from ...hashing.parameters import Parameters
+from ...hashing.progress import EpochBar
+from ...hashing.recipes import widths
+from ...hashing.softmax_network import SoftmaxRecipe, class_probabilities, train_softmax
+from ...validation import FloatMatrix, fraction, matrix, positive_int, thread_count
 from .class_labels import class_array, class_numbers
 from .classifier_calibration import ClassifierCalibration, calibrated, held_out_turns
 
@@ -84,7 +84,7 @@ class VectorClassifier(Parameters):
     Examples
     --------
     >>> import numpy as np
-    >>> from simskip.collection.vector_classifier import VectorClassifier
+    >>> from simskip.collection.hierarchy.vector_classifier import VectorClassifier
     >>> rng = np.random.default_rng(0)
     >>> names = np.array(["city", "forest", "sea"])[np.arange(300) % 3]
     >>> X = (rng.normal(size=(3, 8))[np.arange(300) % 3] + rng.normal(size=(300, 8))).astype(np.float32)
@@ -234,7 +234,7 @@ class VectorClassifier(Parameters):
     def to_bytes(self) -> bytes:
         """The content of ``save``'s file, for storing it elsewhere; ``from_bytes`` reads it."""
         self._check_fitted()
-        from .. import __version__
+        from ... import __version__
 
         params = {key: value.item() if isinstance(value, np.generic) else value for key, value in self._stored()}
         metadata = {

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from ..hashing.softmax_network import best_temperature, class_probabilities
+from ...hashing.softmax_network import best_temperature, class_probabilities
 
 __all__ = ["ClassifierCalibration", "calibrated", "calibration_error", "held_out_turns", "log_loss"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core
-from ..validation import FloatMatrix
+from ... import _core
+from ...validation import FloatMatrix
 from .cell_gate import Plan
 from .class_cells import ClassCells
 
