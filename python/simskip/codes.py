@@ -305,7 +305,7 @@ def _from_elasticsearch(rows: Any, n_bits: int) -> ByteMatrix:
 def _to_arrow(codes: Codes) -> Any:
     from .extras import require
 
-    pa = require("pyarrow", "all", "Converting codes to Arrow")
+    pa = require("pyarrow", "parquet", "Converting codes to Arrow")
     width = codes.data.shape[1]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(codes), [None, pa.py_buffer(codes.data)])
 

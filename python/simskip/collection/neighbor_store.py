@@ -25,6 +25,7 @@ Distances = npt.NDArray[np.float32]
 
 # Items whose neighbours are searched at once; Ctrl-C is heard in between, and the search itself stays small.
 _BLOCK = 2048
+_FETCH = 1 << 15
 _STORED_ROW = np.dtype([("id", np.int64), ("rank", np.int64), ("neighbor", np.int64), ("distance", np.float64)])
 
 
@@ -175,11 +176,12 @@ class NeighborStore:
     def _read(self, connection: sqlite3.Connection, stored: _Stored, k: int) -> NeighborTable:
         ids = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), np.int64)
         cursor = connection.execute("SELECT id, rank, neighbor, distance FROM neighbors WHERE rank < ?", (k,))
-        rows = np.fromiter(cursor, _STORED_ROW)
         distances = np.full((len(ids), k), self._nothing, np.float32)
         neighbors = np.full((len(ids), k), -1, np.int64)
-        places = np.searchsorted(ids, rows["id"]), rows["rank"]
-        distances[places], neighbors[places] = rows["distance"], rows["neighbor"]
+        while fetched := cursor.fetchmany(_FETCH):
+            rows = np.fromiter(fetched, _STORED_ROW, len(fetched))
+            places = np.searchsorted(ids, rows["id"]), rows["rank"]
+            distances[places], neighbors[places] = rows["distance"], rows["neighbor"]
         return NeighborTable(ids, _keys(connection), distances, neighbors, stored.revision, stored.method)
 
     def _changed(self) -> CollectionError:
