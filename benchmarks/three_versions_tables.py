@@ -14,7 +14,8 @@ BEGIN = "<!-- three versions: written by python -m benchmarks.three_versions --w
 END = "<!-- three versions: end -->"
 
 EXACT, CODES, TABLE = "Collection, exact", "codes + rerank x10", "table in SQLite"
-IN_BATCH, IN_MEMORY = "codes + rerank x10, in a batch", "table in memory"
+IN_MEMORY = "table in memory"
+BATCHES = (f"{CODES}, in a batch", "codes + rerank, recall=0.95, in a batch", f"{EXACT}, in a batch")
 
 
 def document(result: Row) -> str:
@@ -65,8 +66,12 @@ def verdict(result: Row) -> str:
     size = result["sizes"][-1]
     n, table, paid = size["n"], size["table"], paid_after(size)
     per_item = [paid_after(each)["codes"] / each["n"] for each in result["sizes"]]
-    batch, memory, codes = answer(size, IN_BATCH), answer(size, IN_MEMORY), answer(size, CODES)
-    every = answer(size, EXACT + ", in a batch")
+    memory, codes = answer(size, IN_MEMORY), answer(size, CODES)
+    batches = [
+        f"{_time(row['cpu_us'])} by {name.removesuffix(', in a batch')} at recall {row['recall']:.2f}"
+        f" ({_met(row['cpu_us'] < 200)})"
+        for name, row in ((name, answer(size, name)) for name in BATCHES)
+    ]
     return (
         f"Where V3 stops paying: with {n:,} photographs its table takes {table['exact_cpu_s']:,.1f} s of a core to make"
         f" by exact search ({table['codes_cpu_s']:,.1f} s by codes) and {table['file_bytes'] / 1e6:,.0f} MB, has paid"
@@ -75,9 +80,8 @@ def verdict(result: Row) -> str:
         f" takes {min(per_item):.1f} to {max(per_item):.1f} queries per photograph between two changes until it beats"
         f" codes + rerank, which answer in {_time(codes['cpu_us'])} (recall {codes['recall']:.2f}): it is for"
         " collections that are asked often and change seldom, and for a new photograph it has no answer. Goals at"
-        f" {n:,}: a query against stored features in a batch under 0.2 ms: {_time(batch['cpu_us'])} by codes + rerank"
-        f" ({_met(batch['cpu_us'] < 200)}), {_time(every['cpu_us'])} where all vectors are compared; a lookup under"
-        f" 0.01 ms: {_time(memory['cpu_us'])} ({_met(memory['cpu_us'] < 10)})."
+        f" {n:,}, one thread: a query against stored features in a batch under 0.2 ms: {', '.join(batches)}; a lookup"
+        f" under 0.01 ms: {_time(memory['cpu_us'])} ({_met(memory['cpu_us'] < 10)})."
     )
 
 
