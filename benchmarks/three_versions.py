@@ -11,7 +11,7 @@ V2  stored features, all compared for each query: scikit-learn's cosine_similari
     are usually written; NumPy over unit vectors; faiss; and a Collection's exact search. "In a batch": 1,000 queries
     in one call.
 V3  the 25 nearest of every photograph are computed beforehand: ``Collection.knn_table``, in memory and from SQLite.
-ours  64-bit codes, alone and with an exact rerank.
+ours  256-bit codes, alone and with an exact rerank.
 
 All answer the same question: the 25 nearest of photographs that are in the collection, themselves left out (V3 can
 answer no other). The hasher was trained on other photographs than those that are asked for. Recall@25 is against exact
@@ -53,7 +53,7 @@ Ids = npt.NDArray[np.int64]
 README = Path(__file__).parent.parent / "README.md"
 K = 25
 QUERIES = 1000
-BITS = 64
+BITS = 256  # with an exact rerank of 10 * K these find 95 % of the true neighbours among 60,000; 64 bits 75 %
 TRAINING_ROWS = 20_000
 RERANK = 10
 # From here up to the largest of --items it is measured when the table has paid for itself.

@@ -102,13 +102,9 @@ def test_it_is_saved_and_put_into_the_readme(data, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(simskip.embedding, "images", lambda name, threads: embedder)
     marks = three_versions_tables.BEGIN, three_versions_tables.END
     (tmp_path / "README.md").write_text("before\n{}\nold\n{}\nafter".format(*marks))
-    threads = simskip.cpu.threads()
-    try:
-        three_versions.main(["--items", "1000", "--quick", "--write-readme"])
-        printed = capsys.readouterr().out
-        three_versions.main(["--saved", "--json"])
-    finally:
-        simskip.set_threads(threads)
+    three_versions.main(["--items", "1000", "--quick", "--write-readme"])
+    printed = capsys.readouterr().out
+    three_versions.main(["--saved", "--json"])
     saved = json.loads((tmp_path / "three_versions.json").read_text())
     assert json.loads(capsys.readouterr().out) == saved
     assert [size["n"] for size in saved["sizes"]] == saved["shown"] == [1000]

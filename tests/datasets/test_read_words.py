@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simskip import FormatError, datasets
@@ -91,6 +91,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=25)
+@example(table={"0": [float(np.float32(0.08)), 0.0]})  # whose first byte is a line's end
 @given(table=TABLES)
 def test_there_and_back(tmp_path_factory, name, table):
     path = tmp_path_factory.getbasetemp() / name

@@ -102,5 +102,6 @@ def _kind(name: str, start: bytes) -> str:
     header = HEADER.match(line)
     if header is None:
         return "text"
-    numbers = rest.partition(b" ")[2][: 4 * int(header[2])]
-    return "text" if _NUMBER.match(numbers.partition(b"\n")[0]) else "binary"
+    # Behind the first word there are the numbers of a line of text, or four bytes each, which may be any.
+    numbers = rest.partition(b" ")[2][: 4 * int(header[2])].partition(b"\n")[0]
+    return "text" if numbers and _NUMBER.match(numbers) else "binary"
