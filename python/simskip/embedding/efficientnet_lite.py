@@ -22,6 +22,7 @@ import numpy.typing as npt
 from ..errors import FormatError
 from ..extras import require
 from .checkpoint import read_checkpoint
+from .onnx_graph import OnnxGraph
 
 __all__ = ["DIM", "EXPORT_VERSION", "VARIANTS", "Variant", "build_graph", "read_weights"]
 
@@ -33,7 +34,6 @@ _EPSILON = 1e-3  # of the batch normalisation
 # The ONNX operator set of 2020: old enough for every ONNX Runtime with Python >= 3.10, and nothing newer is
 # needed.
 _OPSET = 13
-_IR_VERSION = 8
 
 Weights = dict[str, npt.NDArray[Any]]
 
@@ -146,23 +146,12 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-class _Graph:
-    """Collects nodes and weights; ``size`` is the side of the current feature map in pixels."""
+class _Graph(OnnxGraph):
+    """Convolutions; ``size`` is the side of the current feature map in pixels."""
 
-    def __init__(self, weights: Weights, image_size: int) -> None:
-        self.onnx: Any = require("onnx", "images", "Exporting EfficientNet-Lite")
-        self.weights = weights
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-        self.size = image_size
-
-    def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
+    def __init__(self, variant: Variant, weights: Weights) -> None:
+        super().__init__(weights, "images", variant.name)
+        self.size = variant.image_size
 
     def convolution(self, x: str, conv: str, norm: str, stride: int = 1, *, activate: bool) -> str:
         """A convolution with its batch normalisation folded in, and ReLU6 if ``activate``.
@@ -219,7 +208,7 @@ def build_graph(variant: Variant, weights: Weights) -> bytes:
         The content of an ``.onnx`` file; the same bytes for the same weights and the same version of
         ``onnx``.
     """
-    graph = _Graph(weights, variant.image_size)
+    graph = _Graph(variant, weights)
     graph.constant("zero", np.float32(0))
     graph.constant("six", np.float32(6))
     x = graph.node("Transpose", ["pictures"], "channels_first", perm=[0, 3, 1, 2])
@@ -238,20 +227,5 @@ def build_graph(variant: Variant, weights: Weights) -> bytes:
     x = graph.convolution(x, "_conv_head", "_bn1", activate=True)
     x = graph.node("GlobalAveragePool", [x], "pooled")
     graph.node("Flatten", [x], "vectors", axis=1)
-    return _serialise(variant, graph)
-
-
-def _serialise(variant: Variant, graph: _Graph) -> bytes:
-    onnx, helper = graph.onnx, graph.onnx.helper
-    side = variant.image_size
-    pictures = helper.make_tensor_value_info("pictures", onnx.TensorProto.UINT8, ["n", side, side, 3])
-    vectors = helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, ["n", DIM])
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, variant.name, [pictures], [vectors], graph.initializers),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="simskip",
-        producer_version=str(EXPORT_VERSION),
-    )
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    pictures = graph.tensor("pictures", "UINT8", ["n", variant.image_size, variant.image_size, 3])
+    return graph.serialised([pictures], graph.tensor("vectors", "FLOAT", ["n", DIM]), _OPSET, EXPORT_VERSION)

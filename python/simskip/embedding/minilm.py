@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..extras import require
 from ..hashing.weights import from_bytes
+from .onnx_graph import OnnxGraph
 
 __all__ = [
     "DIM",
@@ -45,7 +45,6 @@ _HEADS = 12
 _EPSILON = 1e-12
 # The first operator set with LayerNormalization; ONNX Runtime knows it since 1.12.
 _OPSET = 17
-_IR_VERSION = 8
 
 Weights = dict[str, npt.NDArray[Any]]
 
@@ -88,22 +87,8 @@ def read_tokenizer() -> bytes:
     return _read("tokenizer.json", TOKENIZER_SHA256)
 
 
-class _Graph:
-    """Collects nodes and weights."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.onnx: Any = require("onnx", "text", "Exporting MiniLM")
-        self.weights = weights
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-
-    def constant(self, name: str, value: Any) -> str:
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
+class _Graph(OnnxGraph):
+    """BERT's parts."""
 
     def affine(self, x: str, w: npt.NDArray[np.float32], b: npt.NDArray[np.float32], name: str) -> str:
         """``x @ w.T + b``: PyTorch keeps the transpose."""
@@ -165,7 +150,7 @@ def build_graph(weights: Weights) -> bytes:
     bytes
         The content of an ``.onnx`` file; the same bytes for the same weights and the same version of ``onnx``.
     """
-    graph = _Graph(weights)
+    graph = _Graph(weights, "text", "all-MiniLM-L6-v2")
     for name, number in (("root2", np.sqrt(2)), ("one", 1), ("half", 0.5), ("floor", 1e-12), ("hidden", -1e30)):
         graph.constant(name, np.float32(number))
     graph.constant("split", np.array([0, 0, _HEADS, DIM // _HEADS]))
@@ -188,20 +173,5 @@ def build_graph(weights: Weights) -> bytes:
     pooled = graph.node("Squeeze", [total, "columns"], "pooled")
     norm = graph.node("ReduceL2", [pooled], "norm", axes=[1], keepdims=1)
     graph.node("Div", [pooled, graph.node("Max", [norm, "floor"], "length.safe")], "vectors")
-    return _serialise(graph)
-
-
-def _serialise(graph: _Graph) -> bytes:
-    onnx, helper = graph.onnx, graph.onnx.helper
-    tokens = helper.make_tensor_value_info("tokens", onnx.TensorProto.INT64, ["n", "s"])
-    mask = helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, ["n", "s"])
-    vectors = helper.make_tensor_value_info("vectors", onnx.TensorProto.FLOAT, ["n", DIM])
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", [tokens, mask], [vectors], graph.initializers),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="simskip",
-        producer_version=str(EXPORT_VERSION),
-    )
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    inputs = [graph.tensor("tokens", "INT64", ["n", "s"]), graph.tensor("mask", "FLOAT", ["n", "s"])]
+    return graph.serialised(inputs, graph.tensor("vectors", "FLOAT", ["n", DIM]), _OPSET, EXPORT_VERSION)
