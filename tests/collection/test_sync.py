@@ -148,6 +148,22 @@ def test_folders_that_cannot_be_listed_lose_nothing(collection, photos, colours,
     assert ("red/", "Permission denied") not in synced(collection, photos, colours).unreadable
 
 
+def test_what_only_looks_like_a_file_is_not_waited_for(collection, photos, colours):
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "nowhere.png").symlink_to(photos / "gone.png")
+    (photos / "folder.png").mkdir()
+    named_by_bytes = os.fsencode(photos) + b"/\xff.png"
+    (photos / "red/1.png").rename(os.fsdecode(named_by_bytes))
+    save_photo(photos / "two\nlines.png", 12)
+    report = synced(collection, photos, colours)
+    assert report.added == 6
+    assert "two\nlines.png" in collection
+    reasons = dict(report.unreadable)
+    assert reasons["pipe.jpg"] == "it is a pipe, a socket or a device"
+    assert reasons["nowhere.png"] == "No such file or directory"
+    assert reasons["?.png"] == "its name is not text in UTF-8"
+
+
 def test_vectors_of_another_model_are_refused(collection, photos, colours):
     synced(collection, photos, colours)
     other = Colours()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,8 @@ class FolderSource:
     prefix : str
         Stands in front of every key.
     unlisted : list of (key, reason)
-        Folders that could not be listed, after ``entries``; what is below them is not known to be gone.
+        Folders that could not be listed and files that are none, after ``entries``; what is below such a folder is not
+        known to be gone.
     """
 
     kind: str
@@ -64,14 +66,20 @@ class FolderSource:
         now = time.time_ns()
         found = []
         for path in files_below(root, suffixes, self._not_listed):
+            parts = path.relative_to(root).parts
+            key = self.prefix + "/".join(parts)
             try:
                 status = path.stat()
-            except OSError as error:  # gone since it was listed, or a link to nothing
-                self.unlisted.append((self.prefix + path.relative_to(root).as_posix(), error.strerror or str(error)))
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError("it is a pipe, a socket or a device")
+                key.encode()
+            except OSError as error:  # also: gone since it was listed, or a link to nothing
+                self.unlisted.append((shown(key), error.strerror or str(error)))
                 continue
-            parts = path.relative_to(root).parts
+            except UnicodeEncodeError:
+                self.unlisted.append((shown(key), "its name is not text in UTF-8"))
+                continue
             mtime = status.st_mtime_ns if status.st_mtime_ns < now - _FRESH_NS else NOT_TRUSTED
-            key = self.prefix + "/".join(parts)
             found.append(FileEntry(key, path, status.st_size, mtime, parts[0] if len(parts) > 1 else None))
         if not found and not self.unlisted:
             suffix = ", ".join(sorted(suffixes))
@@ -81,7 +89,8 @@ class FolderSource:
 
     def _not_listed(self, error: OSError) -> None:
         folder = Path(error.filename).relative_to(self.location).as_posix()
-        self.unlisted.append((self.prefix + ("" if folder == "." else folder + "/"), error.strerror or str(error)))
+        key = self.prefix + ("" if folder == "." else folder + "/")
+        self.unlisted.append((shown(key), error.strerror or str(error)))
 
     def is_unlisted(self, key: str) -> bool:
         """Whether nobody knows if a key is still there."""
@@ -131,6 +140,11 @@ def source_of(source: Any, embedder: Any, prefix: str) -> FolderSource | TextSou
         raise ValueError(f"source must be a folder of images for {embedder.name}, got {type(source).__name__}")
     texts = [str(text) for text in source]
     return TextSource("list", "", _distinct(texts))
+
+
+def shown(key: str) -> str:
+    """A key with what UTF-8 cannot hold (a file name may be any bytes) replaced."""
+    return key.encode(errors="replace").decode()
 
 
 def kind_of(embedder: Any) -> str:
