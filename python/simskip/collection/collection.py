@@ -249,7 +249,8 @@ class Collection:
         ----------
         source : path or sequence of str, optional
             A folder of images (or of text files, for an embedder of texts); a text file with an item per line; texts
-            themselves. Default: all words of an embedder of words. Several sources may share a collection.
+            themselves. Default: all words of an embedder of words. Several sources may share a collection; all
+            sequences are one source, so that a second one takes the place of the first (``add`` adds).
         embedder : str or Embedder, optional
             A name for ``simskip.embedding.load`` or an object. Default: the one that made the vectors so far.
         label_from : "folder", None or path
