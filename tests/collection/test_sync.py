@@ -90,6 +90,15 @@ def test_only_what_changed_is_embedded(collection, photos, colours):
         assert (vector == colours.embed([photos / key])).all()
 
 
+def test_a_label_that_somebody_gave_moves_along(collection, photos, colours):
+    synced(collection, photos, colours)
+    collection.set_labels({"red/1.png": "sunset"})
+    for name in ("1.png", "3.png"):
+        (photos / "red" / name).rename(photos / "blue" / name)
+    synced(collection, photos, colours)
+    assert collection.labels_of(collection.ids_of(["blue/1.png", "blue/3.png"])) == ["sunset", "blue"]
+
+
 def test_a_file_that_changed_just_now_is_compared_by_content(collection, tmp_path, colours):
     """Same size, same time of modification: possible within the resolution of a file system's clock."""
     path = tmp_path / "now" / "a.png"

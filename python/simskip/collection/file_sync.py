@@ -134,7 +134,7 @@ class FileSync:
                 touched.append((entry.size, entry.mtime_ns, known.id))
                 self._report.unchanged += 1
             elif known is None and self._gone.get(digest):
-                moved.append((entry, self._known[self._gone[digest].pop()].id))
+                moved.append((entry, self._gone[digest].pop()))
                 self._report.moved += 1
             elif twin := self._database.value("SELECT id FROM files WHERE hash = ? LIMIT 1", (digest,)):
                 twins.append((entry, digest, twin))
@@ -144,11 +144,15 @@ class FileSync:
         if touched or moved:
             with self._database.writing() as connection:
                 connection.executemany("UPDATE files SET size = ?, mtime_ns = ? WHERE id = ?", touched)
-                for entry, id in moved:
+                for entry, old in moved:
+                    id = self._known[old].id
                     connection.execute("UPDATE items SET key = ? WHERE id = ?", (entry.key, id))
                     connection.execute("UPDATE files SET mtime_ns = ? WHERE id = ?", (entry.mtime_ns, id))
-                    if self._labelled:
-                        connection.execute("UPDATE items SET label = ? WHERE id = ?", (entry.label, id))
+                    if self._labelled:  # unless somebody has given it another label
+                        connection.execute(
+                            "UPDATE items SET label = ? WHERE id = ? AND label IS ?",
+                            (entry.label, id, self._source.label_of(old)),
+                        )
         self._copy(twins)
         return rest
 

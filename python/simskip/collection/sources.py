@@ -80,12 +80,17 @@ class FolderSource:
                 self.unlisted.append((shown(key), "its name is not text in UTF-8"))
                 continue
             mtime = status.st_mtime_ns if status.st_mtime_ns < now - _FRESH_NS else NOT_TRUSTED
-            found.append(FileEntry(key, path, status.st_size, mtime, parts[0] if len(parts) > 1 else None))
+            found.append(FileEntry(key, path, status.st_size, mtime, self.label_of(key)))
         if not found and not self.unlisted:
             suffix = ", ".join(sorted(suffixes))
             what = "images" if self.kind == "images" else "text files"
             raise ValueError(f"source has no {what}: nothing in {self.location} ends in {suffix}")
         return found
+
+    def label_of(self, key: str) -> str | None:
+        """The first folder on the way to a file."""
+        folder, slash, _ = key[len(self.prefix) :].partition("/")
+        return folder if slash else None
 
     def _not_listed(self, error: OSError) -> None:
         folder = Path(error.filename).relative_to(self.location).as_posix()
