@@ -41,6 +41,7 @@ Ids = npt.NDArray[np.int64]
 RESERVED_NAMES = frozenset((*COLUMNS, "rowid", "oid", "_rowid_", "true", "false"))
 
 _FETCH = 4096
+_BLOCK_BYTES = 16 << 20
 _STORED = np.dtype("<f4")
 
 
@@ -167,18 +168,23 @@ def without_code(connection: sqlite3.Connection) -> Ids:
     return np.fromiter((row[0] for row in rows), np.int64)
 
 
+def _joined(ids: Sequence[int] | Ids, blobs: list[bytes], width: int, dtype: Any) -> npt.NDArray[Any]:
+    """A matrix, read-only, from rows of bytes; each must have ``width`` entries."""
+    # One conversion for all: a row of another length shows as a wrong total.
+    content = b"".join(blobs)
+    if len(content) != len(blobs) * width * np.dtype(dtype).itemsize:
+        raise FormatError(f"a stored vector or code between the items {ids[0]} and {ids[-1]} is damaged")
+    return np.frombuffer(content, dtype).reshape(len(blobs), width)
+
+
 def _fetched(cursor: sqlite3.Cursor, n: int, width: int, dtype: Any) -> tuple[Ids, npt.NDArray[Any]]:
-    """Ids and a matrix from rows (id, blob); each blob has ``width`` entries."""
+    """Ids and a matrix from at most n rows (id, blob)."""
     ids, matrix = np.empty(n, np.int64), np.empty((n, width), dtype)
     start = 0
     while rows := cursor.fetchmany(_FETCH):
         end = start + len(rows)
         ids[start:end] = [row[0] for row in rows]
-        # One conversion for a block: a blob of another length shows as a wrong total.
-        content = b"".join([row[1] for row in rows])
-        if len(content) != len(rows) * width * np.dtype(dtype).itemsize:
-            raise FormatError(f"a stored vector or code between the items {rows[0][0]} and {rows[-1][0]} is damaged")
-        matrix[start:end] = np.frombuffer(content, dtype).reshape(len(rows), width)
+        matrix[start:end] = _joined(ids[start:end], [row[1] for row in rows], width, dtype)
         start = end
     return ids[:start], matrix[:start]
 
@@ -200,17 +206,18 @@ def read_vectors(connection: sqlite3.Connection, dim: int, ids: Ids | None = Non
 
 def changed_vectors(
     connection: sqlite3.Connection, dim: int, after: int, n_bits: int | None
-) -> tuple[Ids, Vectors, Codes | None]:
-    """Ids, vectors and codes of the rows changed after a revision, by id; no codes unless all these rows have one."""
-    n = connection.execute("SELECT count(*) FROM vectors WHERE revision > ?", (after,)).fetchone()[0]
-    changed = "FROM vectors WHERE revision > ? ORDER BY id"
-    ids, vectors = _fetched(connection.execute(f"SELECT id, vector {changed}", (after,)), n, dim, _STORED)
-    vectors = vectors.astype(np.float32, copy=False)
-    if not n_bits:
-        return ids, vectors, None
-    joined = "FROM vectors JOIN codes USING (id) WHERE revision > ? ORDER BY id"
-    coded, data = _fetched(connection.execute(f"SELECT id, code {joined}", (after,)), n, (n_bits + 7) // 8, np.uint8)
-    return ids, vectors, Codes(data, n_bits) if len(coded) == n else None
+) -> Iterator[tuple[Ids, Vectors, Codes | None]]:
+    """Ids, vectors and codes of the rows changed after a revision, by id, in blocks; no codes where one is missing."""
+    cursor = connection.execute(
+        "SELECT id, vector, code FROM vectors LEFT JOIN codes USING (id) WHERE revision > ? ORDER BY id", (after,)
+    )
+    while rows := cursor.fetchmany(max(1, _BLOCK_BYTES // (4 * dim))):
+        ids = np.array([row[0] for row in rows], np.int64)
+        vectors = _joined(ids, [row[1] for row in rows], dim, _STORED).astype(np.float32, copy=False)
+        codes = None
+        if n_bits and all(row[2] is not None for row in rows):
+            codes = Codes(_joined(ids, [row[2] for row in rows], (n_bits + 7) // 8, np.uint8), n_bits)
+        yield ids, vectors, codes
 
 
 def read_codes(connection: sqlite3.Connection, n_bits: int) -> tuple[Ids, Codes]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..codes import Codes
 from ..hashing import Hasher
 from ..index import SimilarityIndex, VectorIndex
 from ..index.ids import IdArray
@@ -17,6 +18,8 @@ from .items import changed_vectors
 from .models import Models
 
 __all__ = ["LiveIndex", "State"]
+
+Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -81,27 +84,39 @@ class LiveIndex:
             if revision == state.revision:
                 return state
             n_bits = None if state.hasher is None else state.hasher.n_bits
-            ids, vectors, codes = changed_vectors(connection, dim, state.revision, n_bits)
+            blocks = changed_vectors(connection, dim, state.revision, n_bits)
+            if len(state.index) == 0:  # nobody searches it yet: block by block, so that memory holds the vectors once
+                for block in blocks:
+                    _add(state.index, *block)
+                return State(state.index, fingerprint, revision)
+            changes = list(blocks)
             present = np.fromiter(
                 (row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), np.int64
             )
-        _apply(state.index, ids, vectors, codes, present)
+        _change(state.index, changes, present)
         return State(state.index, fingerprint, revision)
 
 
-def _apply(
-    index: SimilarityIndex | VectorIndex,
-    ids: IdArray,
-    vectors: npt.NDArray[np.float32],
-    codes: Any,
-    present: IdArray,
+def _add(index: SimilarityIndex | VectorIndex, ids: IdArray, vectors: Vectors, codes: Codes | None) -> None:
+    if isinstance(index, SimilarityIndex):
+        index.add(vectors, ids, codes=codes)
+    else:
+        index.add(vectors, ids)
+
+
+def _change(
+    index: SimilarityIndex | VectorIndex, blocks: list[tuple[IdArray, Vectors, Codes | None]], present: IdArray
 ) -> None:
+    """Take out what is gone and put in what has changed: one step each, searches see no half of it."""
     gone = np.setdiff1d(index.ids, present, assume_unique=True)
     if len(gone):
         index.remove(gone)
-    if len(ids) == 0:
+    if not blocks:
         return
+    ids, vectors = np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
     if isinstance(index, SimilarityIndex):
-        index.upsert(vectors, ids, codes=codes)
+        codes = [block[2].data for block in blocks if block[2] is not None]
+        whole = Codes(np.concatenate(codes), index.n_bits) if len(codes) == len(blocks) else None
+        index.upsert(vectors, ids, codes=whole)
     else:
         index.upsert(vectors, ids)
