@@ -23,7 +23,7 @@ from .filters import Parameters
 from .hierarchy.gate_report import GateRecall
 from .hierarchy.vector_classifier import VectorClassifier
 from .hits import Hits
-from .items import checked_keys, ids_of, read_codes, read_vectors, rows_of
+from .items import checked_keys, ids_in, read_codes, read_vectors, required_ids, revision_of, rows_of
 from .labels import read_labels
 from .models import Models
 from .neighbor_store import NeighborStore
@@ -175,8 +175,8 @@ class Collection:
     @property
     def revision(self) -> int:
         """Grows with every change of vectors or of which items there are."""
-        number: int = self._database.value("SELECT value FROM meta WHERE name = 'revision'")
-        return number
+        with self._database.reading() as connection:
+            return revision_of(connection)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -186,7 +186,8 @@ class Collection:
     @property
     def held_out(self) -> Ids:
         """Ids that the hasher was not trained on, ascending: honest queries."""
-        return np.array([row[0] for row in self._database.rows("SELECT id FROM held_out ORDER BY id")], np.int64)
+        with self._database.reading() as connection:
+            return ids_in(connection, "held_out")
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Keys and reasons of what syncs could not read."""
@@ -321,7 +322,7 @@ class Collection:
         if name == "vectors":
             rows = matrix(value, name, dim=self.dim, min_rows=0)
         else:
-            rows = self._searcher.question().vectors(name, value)[0]
+            rows = self._searcher.question(self.dim).vectors(name, value)[0]
         if len(rows) != len(names):
             raise ValueError(f"{name} must hold one thing for each of the {len(names)} keys, got {len(rows)}")
         model = self._embedder.get() if name != "vectors" else None
@@ -437,9 +438,7 @@ class Collection:
         name, value = one_given(image=image, text=text, key=key, vector=vector)
         plural = {"image": "images", "text": "texts", "key": "keys", "vector": "vectors"}[name]
         one: Any = np.asarray(value)[None] if name == "vector" else [value]
-        how = How(**options)
-        distances, ids = self._searcher.many(plural, one, k, where, parameters, exclude_self, how)
-        return self._searcher.hits(distances[0], ids[0], how)
+        return self._searcher.one(plural, one, k, where, parameters, exclude_self, How(**options))
 
     def search_many(
         self,
@@ -504,11 +503,9 @@ class Collection:
 
     def ids_of(self, keys: Sequence[str]) -> Ids:
         """The ids of keys, (n,) int64; ``ValueError`` for one that is not there."""
+        distinct = checked_keys(list(dict.fromkeys(keys)))
         with self._database.reading() as connection:
-            numbers = ids_of(connection, checked_keys(list(dict.fromkeys(keys))))
-        missing = next((key for key in keys if key not in numbers), None)
-        if missing is not None:
-            raise ValueError(f"key {missing!r} is not in {self.path.name}")
+            numbers = dict(zip(distinct, required_ids(connection, distinct, self.path.name), strict=True))
         return np.array([numbers[key] for key in keys], np.int64)
 
     def labels_of(self, ids: npt.ArrayLike) -> list[str | None]:
@@ -555,7 +552,7 @@ class Collection:
         Raises ``ValueError`` if there is none, it is out of date or too narrow, or there is no such item.
         """
         distances, ids = self._neighbors.of(key, positive_int(k, "k"))
-        return self._searcher.hits_of(distances.tolist(), ids.tolist(), self._metric)
+        return self._searcher.hits(distances.tolist(), ids.tolist(), self._metric)
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = True, codes: bool = True) -> int:
         """Write everything to a ``.parquet`` file or a folder of them; how many items. See ``parquet_export``."""

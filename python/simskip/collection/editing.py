@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..hashing import Hasher
 from .database import Database
-from .items import checked_attributes, checked_keys, ids_of, next_revision, write_vectors
+from .items import checked_attributes, checked_keys, ids_of, next_revision, required_ids, write_vectors
 from .labels import LabelTable, read_labels
 from .registration import EmbedderOfCollection
 
@@ -54,7 +54,7 @@ def add(
 def remove(database: Database, keys: list[str]) -> None:
     """Remove items that are all there."""
     with database.writing() as connection:
-        ids = _required(connection, keys, database.path)
+        ids = required_ids(connection, keys, database.path)
         next_revision(connection)
         connection.executemany("DELETE FROM items WHERE id = ?", [(id,) for id in ids])
 
@@ -69,7 +69,7 @@ def set_labels(database: Database, labels: Mapping[str, str | None] | str | os.P
     keys = checked_keys(list(labels), "labels")
     names = _checked_labels(list(labels.values()), len(keys))
     with database.writing() as connection:
-        ids = _required(connection, keys, database.path)
+        ids = required_ids(connection, keys, database.path)
         connection.executemany("UPDATE items SET label = ? WHERE id = ?", zip(names, ids, strict=True))
 
 
@@ -80,7 +80,7 @@ def set_attributes(database: Database, attributes: Mapping[str, Mapping[str, Any
     keys = checked_keys(list(attributes), "attributes")
     texts = [checked_attributes(attributes[key], f"attributes[{key!r}]") for key in keys]
     with database.writing() as connection:
-        ids = _required(connection, keys, database.path)
+        ids = required_ids(connection, keys, database.path)
         _merge_attributes(connection, zip(texts, ids, strict=True))
 
 
@@ -92,7 +92,7 @@ def apply_table(database: Database, table: LabelTable, name: str, *, known_only:
         numbers = ids_of(connection, keys)
         if known_only:
             keys = [key for key in keys if key in numbers]
-        _required(connection, keys, database.path)
+        required_ids(connection, keys, database.path)
         connection.executemany(
             "UPDATE items SET label = ? WHERE id = ?",
             [(table[key][0], numbers[key]) for key in keys if table[key][0] is not None],
@@ -103,14 +103,6 @@ def apply_table(database: Database, table: LabelTable, name: str, *, known_only:
 def _merge_attributes(connection: sqlite3.Connection, rows: Any) -> None:
     # RFC 7396: a null takes the name away.
     connection.executemany("UPDATE items SET attributes = json_patch(attributes, ?) WHERE id = ?", rows)
-
-
-def _required(connection: sqlite3.Connection, keys: Sequence[str], path: str) -> list[int]:
-    numbers = ids_of(connection, keys)
-    missing = next((key for key in keys if key not in numbers), None)
-    if missing is not None:
-        raise ValueError(f"key {missing!r} is not in {path}")
-    return [numbers[key] for key in keys]
 
 
 def _checked_labels(labels: Any, n: int) -> list[str | None]:

@@ -15,10 +15,11 @@ import numpy as np
 from .. import cpu
 from ..embedding.batches import embed_batches
 from ..hashing import Hasher
+from ..progress import progress_bar
 from .database import Database
 from .items import read_vectors
 from .sources import NOT_TRUSTED, FileEntry, FolderSource
-from .sync import ItemWriter, NewItem, SyncReport, progress_bar, record_unreadable, remove_items, unreadable
+from .sync import ItemWriter, NewItem, SyncReport, record_unreadable, remove_items, unreadable
 
 __all__ = ["FileSync"]
 
@@ -78,7 +79,10 @@ class FileSync:
         """Do it, with the entries that the source has."""
         started = time.monotonic()
         todo = self._plan(entries)
-        with progress_bar(len(entries), len(entries) - len(todo), "file", self._progress) as advance:
+        done = len(entries) - len(todo)
+        with progress_bar(
+            len(entries), "file", "syncing", self._progress, extra=self._source.kind, done=done
+        ) as advance:
             for start in range(0, len(todo), _HASHED_AT_ONCE):
                 chunk = todo[start : start + _HASHED_AT_ONCE]
                 fresh = self._sorted_out(chunk)

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from .database import Database
 from .hierarchy.hierarchical_search import HierarchicalSearch
 from .hierarchy.vector_classifier import VectorClassifier
-from .items import read_vectors
-from .live_index import State
+from .items import labels_by_id, read_vectors
 from .models import Models
 
 if TYPE_CHECKING:
@@ -43,12 +42,10 @@ class GatedIndex:
         self._made: tuple[Any, HierarchicalSearch] | None = None
 
     def search(
-        self, state: State, queries: Vectors, k: int, allowed: Ids | None, how: How
+        self, revision: int, queries: Vectors, k: int, allowed: Ids | None, how: How
     ) -> tuple[npt.NDArray[Any], Ids]:
-        """Distances and ids, (q, k) each; ``state``: of the collection, which says how new it must be."""
-        search = self.current(state.revision)
-        if allowed is not None:
-            allowed = np.intersect1d(allowed, state.index.ids, assume_unique=True)
+        """Distances and ids, (q, k) each; ``revision``: of the vectors that are searched."""
+        search = self.current(revision)
         assert how.gate is not None
         return search.search(
             queries,
@@ -88,7 +85,7 @@ class GatedIndex:
         classifier = self._classifier()
         with self._database.reading() as connection:
             ids, vectors = read_vectors(connection, classifier.dim_)
-            labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
+            labels = labels_by_id(connection)
         kept = ~np.isin(ids, without)
         ids, vectors = ids[kept], vectors[kept]
         named = [labels.get(id) for id in ids.tolist()]

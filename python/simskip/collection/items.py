@@ -23,10 +23,14 @@ __all__ = [
     "changed_vectors",
     "checked_attributes",
     "checked_keys",
+    "ids_in",
     "ids_of",
+    "labels_by_id",
     "next_revision",
     "read_codes",
     "read_vectors",
+    "required_ids",
+    "revision_of",
     "rows_of",
     "vector_blocks",
     "without_code",
@@ -105,6 +109,25 @@ def ids_of(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, int
     return dict(rows.fetchall())
 
 
+def required_ids(connection: sqlite3.Connection, keys: Sequence[str], where: str) -> list[int]:
+    """Ids in the order of the keys; ``ValueError`` naming the first key that is not in ``where``."""
+    numbers = ids_of(connection, keys)
+    missing = next((key for key in keys if key not in numbers), None)
+    if missing is not None:
+        raise ValueError(f"key {missing!r} is not in {where}")
+    return [numbers[key] for key in keys]
+
+
+def ids_in(connection: sqlite3.Connection, table: str) -> Ids:
+    """The ids in ``vectors``, ``codes`` or ``held_out``, ascending."""
+    return np.fromiter((row[0] for row in connection.execute(f"SELECT id FROM {table} ORDER BY id")), np.int64)
+
+
+def labels_by_id(connection: sqlite3.Connection) -> dict[int, str]:
+    """The labels of all items that have one."""
+    return dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
+
+
 @dataclass(frozen=True)
 class ItemRow:
     """What is known of an item; ``file``: what it was synced from, where that was."""
@@ -132,6 +155,11 @@ def rows_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Ite
 def next_revision(connection: sqlite3.Connection) -> int:
     """Count a change of vectors or of which items there are; inside a transaction."""
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'revision'")
+    return revision_of(connection)
+
+
+def revision_of(connection: sqlite3.Connection) -> int:
+    """How many changes there have been."""
     revision: int = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
     return revision
 

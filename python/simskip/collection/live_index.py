@@ -14,10 +14,10 @@ from ..hashing import Hasher
 from ..index import SimilarityIndex, VectorIndex
 from ..index.ids import IdArray
 from .database import Database
-from .items import changed_vectors
+from .items import changed_vectors, ids_in, revision_of
 from .models import Models
 
-__all__ = ["LiveIndex", "State"]
+__all__ = ["LiveIndex", "State", "without_own"]
 
 Vectors = npt.NDArray[np.float32]
 
@@ -34,6 +34,24 @@ class State:
     def hasher(self) -> Hasher | None:
         """What makes its codes."""
         return self.index.hasher if isinstance(self.index, SimilarityIndex) else None
+
+    def search(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        where: IdArray | None = None,
+        *,
+        scoring: str | None = None,
+        rerank: int | None = None,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> tuple[npt.NDArray[Any], IdArray]:
+        """Distances and ids; without a hasher all vectors are compared, else as ``SimilarityIndex.search``."""
+        if isinstance(self.index, SimilarityIndex):
+            return self.index.search(
+                queries, k, scoring=scoring, rerank=rerank, recall=recall, where=where, threads=threads
+            )
+        return self.index.search(queries, k, where, threads)
 
 
 class LiveIndex:
@@ -74,7 +92,7 @@ class LiveIndex:
             dim = self._models.dim
             if dim is None:
                 raise ValueError(f"{self._database.path} is empty: sync a folder or add items before searching")
-            revision: int = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
+            revision = revision_of(connection)
             fingerprint = self._models.fingerprint("hasher")
             state = self._state
             if state is None or state.fingerprint != fingerprint or state.index.dim != dim:
@@ -90,9 +108,7 @@ class LiveIndex:
                     _add(state.index, *block)
                 return State(state.index, fingerprint, revision)
             changes = list(blocks)
-            present = np.fromiter(
-                (row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), np.int64
-            )
+            present = ids_in(connection, "vectors")
         _change(state.index, changes, present)
         return State(state.index, fingerprint, revision)
 
@@ -120,3 +136,12 @@ def _change(
         index.upsert(vectors, ids, codes=whole)
     else:
         index.upsert(vectors, ids)
+
+
+def without_own(distances: npt.NDArray[Any], ids: IdArray, own: IdArray) -> tuple[npt.NDArray[Any], IdArray]:
+    """Without each query's own item, or without the last if it is not among them (more twins than places): one less."""
+    is_own = ids == own[:, None]
+    is_own[~is_own.any(axis=1), -1] = True
+    kept = ~is_own
+    shape = (len(ids), ids.shape[1] - 1)
+    return distances[kept].reshape(shape), ids[kept].reshape(shape)

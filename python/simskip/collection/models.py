@@ -74,8 +74,3 @@ class Models:
             "INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?)",
             (role, name, fingerprint, json.dumps(dict(parameters)), content),
         )
-
-    @staticmethod
-    def remove(connection: sqlite3.Connection, role: str) -> None:
-        """Forget a model, inside a transaction."""
-        connection.execute("DELETE FROM models WHERE role = ?", (role,))

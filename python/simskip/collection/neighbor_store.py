@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from ..errors import CollectionError
 from ..hashing.progress import EpochBar
-from ..index import SimilarityIndex
 from .database import Database
-from .live_index import State
+from .items import ids_in, required_ids, revision_of
+from .live_index import State, without_own
 from .neighbor_table import NeighborTable
 
 __all__ = ["NeighborStore"]
@@ -96,7 +96,7 @@ class NeighborStore:
         made = _Stored(k, state.revision, "codes" if by_codes else "exact", state.fingerprint if by_codes else None)
         ids, distances, neighbors = self._computed(state, k, by_codes, progress)
         with self._database.writing() as connection:
-            if _revision(connection) != state.revision:
+            if revision_of(connection) != state.revision:
                 raise self._changed()
             connection.execute("DELETE FROM neighbors")
             connection.executemany(
@@ -120,7 +120,7 @@ class NeighborStore:
             stored = _Stored.read(connection)
             if stored is None:
                 raise ValueError(f"{path} has no neighbour table: call knn_table() first")
-            if stored.revision != _revision(connection):
+            if stored.revision != revision_of(connection):
                 raise ValueError(
                     f"the neighbour table of {path} is out of date: items were added, changed or removed since; call "
                     "knn_table() again"
@@ -130,11 +130,9 @@ class NeighborStore:
                     f"k must be at most {stored.k}, got {k}: the neighbour table has no more, knn_table(k={k}) makes "
                     "another"
                 )
-            row = connection.execute("SELECT id FROM items WHERE key = ?", (key,)).fetchone()
-            if row is None:
-                raise ValueError(f"key {key!r} is not in {path}")
+            (id,) = required_ids(connection, [key], path)
             rows = connection.execute(
-                "SELECT distance, neighbor FROM neighbors WHERE id = ? AND rank < ? ORDER BY rank", (row[0], k)
+                "SELECT distance, neighbor FROM neighbors WHERE id = ? AND rank < ? ORDER BY rank", (id, k)
             ).fetchall()
         return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
 
@@ -161,20 +159,11 @@ class NeighborStore:
         return ids, distances, neighbors
 
     def _nearest(self, state: State, ids: Ids, k: int, by_codes: bool) -> tuple[Distances, Ids]:
-        vectors = state.index.vectors(ids)
-        if not isinstance(state.index, SimilarityIndex):
-            found = state.index.search(vectors, k + 1)
-        elif by_codes:
-            found = state.index.search(vectors, k + 1, rerank=self._rerank)
-        else:
-            found = state.index.search(vectors, k + 1, recall=1.0)
-        own = found[1] == ids[:, None]
-        own[~own.any(axis=1), -1] = True  # more than k twins stand before the item itself
-        others = ~own
-        return found[0][others].reshape(-1, k), found[1][others].reshape(-1, k)
+        how: dict[str, Any] = {"rerank": self._rerank} if by_codes else {"recall": 1.0}
+        return without_own(*state.search(state.index.vectors(ids), k + 1, **how), ids)
 
     def _read(self, connection: sqlite3.Connection, stored: _Stored, k: int) -> NeighborTable:
-        ids = np.fromiter((row[0] for row in connection.execute("SELECT id FROM vectors ORDER BY id")), np.int64)
+        ids = ids_in(connection, "vectors")
         cursor = connection.execute("SELECT id, rank, neighbor, distance FROM neighbors WHERE rank < ?", (k,))
         distances = np.full((len(ids), k), self._nothing, np.float32)
         neighbors = np.full((len(ids), k), -1, np.int64)
@@ -188,11 +177,6 @@ class NeighborStore:
         return CollectionError(
             f"{self._database.path} was changed while the neighbours were being computed: call knn_table() again"
         )
-
-
-def _revision(connection: sqlite3.Connection) -> int:
-    number: int = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
-    return number
 
 
 def _keys(connection: sqlite3.Connection) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..validation import matrix
 from .database import Database
-from .items import checked_keys, ids_of, read_vectors
+from .items import checked_keys, read_vectors, required_ids
 from .sources import kind_of
 
 __all__ = ["Question", "one_given"]
@@ -71,10 +71,7 @@ class Question:
     def _of_items(self, value: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.int64]]:
         distinct = checked_keys(list(dict.fromkeys(value)) if not isinstance(value, str) else value)
         with self._database.reading() as connection:
-            numbers = ids_of(connection, distinct)
-            missing = next((key for key in distinct if key not in numbers), None)
-            if missing is not None:
-                raise ValueError(f"key {missing!r} is not in {self._database.path}")
+            numbers = dict(zip(distinct, required_ids(connection, distinct, self._database.path), strict=True))
             ids = np.array([numbers[key] for key in value], np.int64)
             found, vectors = read_vectors(connection, self._dim or 1, np.unique(ids))
         lacking = np.setdiff1d(ids, found)

@@ -95,10 +95,12 @@ class EmbedderOfCollection:
     def register(self, model: Any) -> None:
         """Make it the collection's embedder, if there is none yet."""
         self._check(model)
-        with self._database.writing() as connection:
-            if connection.execute("SELECT 1 FROM models WHERE role = 'embedder'").fetchone() is None:
-                parameters = {"dim": int(model.dim), "kind": kind_of(model)}
-                Models.write(connection, "embedder", model.name, model.fingerprint, parameters)
+        if self._models.row("embedder") is None:
+            with self._database.writing() as connection:
+                self._check(model)  # somebody else may have begun meanwhile
+                if self._models.row("embedder") is None:
+                    parameters = {"dim": int(model.dim), "kind": kind_of(model)}
+                    Models.write(connection, "embedder", model.name, model.fingerprint, parameters)
         with self._lock:
             self._loaded = model
 

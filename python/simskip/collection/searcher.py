@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..index import SimilarityIndex
 from ..validation import choice, positive_int
 from .database import Database
 from .filters import Filters, Parameters
 from .gated_index import GatedIndex
 from .hits import Hit, Hits
 from .items import rows_of
-from .live_index import LiveIndex, State
+from .live_index import LiveIndex, State, without_own
 from .models import Models
 from .queries import Question
 from .registration import EmbedderOfCollection
@@ -67,7 +66,7 @@ class Searcher:
     """
 
     def __init__(self, database: Database, models: Models, embedder: EmbedderOfCollection, metric: str) -> None:
-        self._database, self._models, self._embedder, self._metric = database, models, embedder, metric
+        self._database, self._embedder, self._metric = database, embedder, metric
         self._live = LiveIndex(database, models, metric)
         self._gated = GatedIndex(database, models, metric)
         self._lock = threading.Lock()
@@ -80,7 +79,24 @@ class Searcher:
                 self._filters.close()
 
     def many(
+        self, name: str, value: Any, k: int, where: str | None, parameters: Parameters, exclude_self: bool, how: How
+    ) -> tuple[npt.NDArray[Any], Ids]:
+        """Distances and ids, (q, k) each, of ``images``, ``texts``, ``keys`` or ``vectors``."""
+        k = positive_int(k, "k", maximum=2**31 - 2)
+        return self._found(self.state(), name, value, k, where, parameters, exclude_self, how)
+
+    def one(
+        self, name: str, value: Any, k: int, where: str | None, parameters: Parameters, exclude_self: bool, how: How
+    ) -> Hits:
+        """The hits of the only query in ``value``."""
+        k = positive_int(k, "k", maximum=2**31 - 2)
+        state = self.state()
+        distances, ids = self._found(state, name, value, k, where, parameters, exclude_self, how)
+        return self.hits(distances[0].tolist(), ids[0].tolist(), self._measure(state, how))
+
+    def _found(
         self,
+        state: State,
         name: str,
         value: Any,
         k: int,
@@ -89,21 +105,25 @@ class Searcher:
         exclude_self: bool,
         how: How,
     ) -> tuple[npt.NDArray[Any], Ids]:
-        """Distances and ids, (q, k) each, of ``images``, ``texts``, ``keys`` or ``vectors``."""
-        k = positive_int(k, "k", maximum=2**31 - 2)
-        state = self._live.current()
-        queries, own = self.question().vectors(name, value)
+        queries, own = self.question(state.index.dim).vectors(name, value)
         leave_out = own is not None and exclude_self
         allowed = None if where is None else self.filters().ids(where, parameters)
-        if how.gate is None:
-            found = _from_index(state, queries, k + leave_out, allowed, how)
+        if allowed is not None:  # the file may have changed since the index was looked at
+            allowed = np.intersect1d(allowed, state.index.ids, assume_unique=True)
+        wanted = k + leave_out
+        if how.gate is not None:
+            found = self._gated.search(state.revision, queries, wanted, allowed, how)
         else:
-            found = self._gated.search(state, queries, k + leave_out, allowed, how)
-        return _without_own(*found, own) if leave_out and own is not None else found
+            recall = 1.0 if how.exact else how.recall
+            rerank = None if recall is not None else how.rerank
+            found = state.search(
+                queries, wanted, allowed, scoring=how.scoring, rerank=rerank, recall=recall, threads=how.threads
+            )
+        return without_own(*found, own) if leave_out and own is not None else found
 
-    def question(self) -> Question:
-        """What turns queries into vectors."""
-        return Question(self._database, self._models.dim, self._embedder.get)
+    def question(self, dim: int | None) -> Question:
+        """What turns queries into vectors of so many numbers (None: any)."""
+        return Question(self._database, dim, self._embedder.get)
 
     def filters(self) -> Filters:
         """What evaluates conditions."""
@@ -120,11 +140,7 @@ class Searcher:
         """The index as of the last commit."""
         return self._live.current()
 
-    def hits(self, distances: npt.NDArray[Any], ids: Ids, how: How) -> Hits:
-        """One row of ``many`` with keys, labels and attributes."""
-        return self.hits_of(distances.tolist(), ids.tolist(), self._measure(how))
-
-    def hits_of(self, distances: Sequence[float], ids: Sequence[int], measure: str) -> Hits:
+    def hits(self, distances: Sequence[float], ids: Sequence[int], measure: str) -> Hits:
         """Items with what is known of them; ids of -1 and of items that are gone are left out."""
         wanted = [(distance, id) for distance, id in zip(distances, ids, strict=True) if id >= 0]
         with self._database.reading() as connection:
@@ -136,31 +152,8 @@ class Searcher:
                 found.append(Hit(row.key, row.label, distance, id, json.loads(row.attributes), row.file))
         return Hits(tuple(found), measure)
 
-    def _measure(self, how: How) -> str:
-        by_codes = self._models.fingerprint("hasher") is not None and not how.exact and how.gate is None
+    def _measure(self, state: State, how: How) -> str:
+        by_codes = state.hasher is not None and not how.exact and how.gate is None
         if not by_codes or how.recall is not None or how.rerank is not None:
             return self._metric
         return "asymmetric" if how.scoring == "asymmetric" else "bits"
-
-
-def _from_index(
-    state: State, queries: npt.NDArray[np.float32], k: int, allowed: Ids | None, how: How
-) -> tuple[npt.NDArray[Any], Ids]:
-    if allowed is not None:  # the file may have changed since the index was looked at
-        allowed = np.intersect1d(allowed, state.index.ids, assume_unique=True)
-    if isinstance(state.index, SimilarityIndex):
-        recall = 1.0 if how.exact else how.recall
-        depth = None if recall is not None else how.rerank
-        return state.index.search(
-            queries, k, scoring=how.scoring, rerank=depth, recall=recall, where=allowed, threads=how.threads
-        )
-    return state.index.search(queries, k, allowed, how.threads)
-
-
-def _without_own(distances: npt.NDArray[Any], ids: Ids, own: Ids) -> tuple[npt.NDArray[Any], Ids]:
-    """Without each query's own item, or without the last if it is not among them: one column less."""
-    is_own = ids == own[:, None]
-    is_own[~is_own.any(axis=1), -1] = True
-    kept = ~is_own
-    shape = (len(ids), ids.shape[1] - 1)
-    return distances[kept].reshape(shape), ids[kept].reshape(shape)

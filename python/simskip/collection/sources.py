@@ -12,7 +12,7 @@ from typing import Any
 
 from ..datasets.folders import IMAGE_SUFFIXES, files_below
 
-__all__ = ["NOT_TRUSTED", "FileEntry", "FolderSource", "TextSource", "source_of"]
+__all__ = ["NOT_TRUSTED", "FileEntry", "FolderSource", "TextSource", "kind_of", "lines_of", "source_of"]
 
 _TEXT_SUFFIXES = frozenset((".txt", ".md", ".rst"))
 # A file changed this shortly before it was looked at may change again within the resolution of its time.
@@ -138,7 +138,7 @@ def source_of(source: Any, embedder: Any, prefix: str) -> FolderSource | TextSou
             raise ValueError(
                 f"source must be a folder of images for {embedder.name}, got the file {os.fspath(source)!r}"
             )
-        return TextSource("lines", str(path), _distinct(_lines(path)))
+        return TextSource("lines", str(path), _distinct(lines_of(path)))
     if not isinstance(source, Sequence) and not hasattr(source, "tolist"):
         raise ValueError(f"source must be a folder, a file or a sequence of texts, got {type(source).__name__}")
     if kind != "text":
@@ -157,7 +157,8 @@ def kind_of(embedder: Any) -> str:
     return getattr(embedder, "kind", "images")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Iterator[str]:
+    """A file's lines without the empty ones; ``ValueError`` if it is not text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for line in file:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..embedding.batches import embed_batches
-from ..extras import require
 from ..hashing import Hasher
+from ..progress import progress_bar
 from .database import Database
 from .items import ids_of, next_revision, write_vectors
 from .sources import TextSource
@@ -22,7 +21,6 @@ __all__ = [
     "ItemWriter",
     "NewItem",
     "SyncReport",
-    "progress_bar",
     "record_unreadable",
     "remove_items",
     "sync_texts",
@@ -143,7 +141,7 @@ def sync_texts(
     new = [text for text in wanted if text not in known]
     report.unchanged = len(wanted) - len(new)
     writer = ItemWriter(database, number, hasher, "text", embedder.dim, batch_size)
-    with progress_bar(len(wanted), report.unchanged, "text", progress) as advance:
+    with progress_bar(len(wanted), "text", "syncing", progress, extra="text", done=report.unchanged) as advance:
         for rows, vectors, skipped in embed_batches(embedder, new):
             writer.add([NewItem(new[row]) for row in rows], vectors)
             report.added += len(rows)
@@ -186,15 +184,3 @@ def remove_items(database: Database, keys: Iterable[str]) -> int:
             next_revision(connection)
             connection.executemany("DELETE FROM items WHERE key = ?", gone)
     return len(gone)
-
-
-@contextlib.contextmanager
-def progress_bar(n: int, done: int, unit: str, shown: bool) -> Iterator[Callable[[int], Any]]:
-    """A bar over n things, of which some are done already."""
-    if not shown:
-        yield lambda count: None
-        return
-    with require("tqdm", "images", "The progress bar").tqdm(
-        total=n, initial=done, unit=unit, desc="syncing", mininterval=0.5
-    ) as bar:
-        yield bar.update

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from ..hashing import DeepHash, Hasher, PCAHash, RandomHash
 from ..hashing.hasher import require_fitted
-from ..hashing.recipes import RECIPES
+from ..hashing.recipes import learns_from_labels
 from ..validation import positive_int
 from .database import Database
 from .hierarchy.vector_classifier import VectorClassifier
-from .items import read_vectors, vector_blocks, without_code, write_codes
+from .items import ids_in, labels_by_id, read_vectors, vector_blocks, without_code, write_codes
 from .models import Models
 
 __all__ = ["encode", "hasher_of", "train", "train_classifier"]
@@ -62,7 +62,7 @@ def train(
     if not hasattr(hasher, "dim_"):
         with database.reading() as connection:
             ids, vectors = read_vectors(connection, dim)
-            labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
+            labels = labels_by_id(connection)
         held_out = _set_aside(database, "classifier", ids, hold_out, random_state)
         shown, y = _labelled(hasher, ids, labels, ~np.isin(ids, held_out))
         hasher.fit(vectors[shown], y, progress=progress)
@@ -109,7 +109,7 @@ def train_classifier(
         raise ValueError(f"{database.path} is empty: sync a folder or add items before training")
     with database.reading() as connection:
         ids, vectors = read_vectors(connection, dim)
-        labels = dict(connection.execute("SELECT id, label FROM items WHERE label IS NOT NULL").fetchall())
+        labels = labels_by_id(connection)
     if len(set(labels.values())) < 2:
         raise ValueError(f"a classifier needs at least two labels, {database.path} has {len(set(labels.values()))}")
     held_out = _set_aside(database, "hasher", ids, hold_out, random_state)
@@ -131,7 +131,8 @@ def _set_aside(database: Database, other: str, ids: Ids, hold_out: int, random_s
     held out already if they are about as many as wanted, so that training again changes nothing; or new ones.
     """
     count = min(positive_int(hold_out, "hold_out", minimum=0), int(len(ids) * _HELD_OUT_SHARE))
-    known = np.array([row[0] for row in database.rows("SELECT id FROM held_out ORDER BY id")], np.int64)
+    with database.reading() as connection:
+        known = ids_in(connection, "held_out")
     if database.value("SELECT 1 FROM models WHERE role = ?", (other,)) or 0.5 * count <= len(known) <= count:
         return known
     return np.sort(np.random.default_rng(random_state).choice(ids, count, replace=False))
@@ -151,8 +152,7 @@ def _labelled(
     (for the health of its codes).
     """
     has_label = np.array([int(id) in labels for id in ids], bool)
-    objective = getattr(hasher, "objective", None)
-    if isinstance(objective, str) and objective in RECIPES and RECIPES[objective].supervised:
+    if learns_from_labels(getattr(hasher, "objective", None)):
         shown = shown & has_label
         if not shown.any():
             raise ValueError(f"hasher {hasher!r} learns from labels, and no item has one")

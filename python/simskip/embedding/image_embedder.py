@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .. import cpu
 from ..extras import require
+from ..progress import progress_bar
 from ..validation import positive_int
 from .embedded_files import EmbeddedBatch, EmbeddedFiles, SkippedFile
 from .image_engine import ImageEngine
@@ -141,7 +142,7 @@ class ImageEmbedder:
 
         with (
             contextlib.closing(self._over(work, len(images), cancellation)) as counts,
-            _bar(len(images), progress) as advance,
+            progress_bar(len(images), "image", "embedding", progress, extra="images") as advance,
         ):
             for count in counts:
                 advance(count)
@@ -231,7 +232,7 @@ class ImageEmbedder:
         seen = 0
         with (
             contextlib.closing(self._over(work, len(files), cancellation, size)) as done,
-            _bar(len(files), progress) as advance,
+            progress_bar(len(files), "image", "embedding", progress, extra="images") as advance,
         ):
             for part in done:
                 parts.append(part)
@@ -290,14 +291,3 @@ class ImageEmbedder:
 
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-@contextlib.contextmanager
-def _bar(n: int, progress: bool) -> Iterator[Callable[[int], Any]]:
-    if not progress:
-        yield lambda count: None
-        return
-    with require("tqdm", "images", "The progress bar").tqdm(
-        total=n, unit="image", desc="embedding", mininterval=0.5
-    ) as bar:
-        yield bar.update

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cpu
-from ..extras import require
+from ..progress import progress_bar
 from ..validation import positive_int
 from .ordered_work import Cancellation
 
@@ -183,7 +183,10 @@ class TextEmbedder(ABC):
 
     def _embedded(self, texts: Iterable[str], name: str, progress: bool) -> Generator[EmbeddedTexts, None, None]:
         total = len(texts) if isinstance(texts, Sized) else None
-        with contextlib.closing(self._windows(texts, name)) as windows, _bar(total, progress) as advance:
+        with (
+            contextlib.closing(self._windows(texts, name)) as windows,
+            progress_bar(total, "text", "embedding", progress, extra="text") as advance,
+        ):
             for window in windows:
                 advance(len(window.rows) + len(window.skipped))
                 yield window
@@ -243,13 +246,3 @@ def _complaint(skipped: list[SkippedText]) -> str:
     )
     more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
     return f"batch holds texts that cannot be embedded: {named}{more}"
-
-
-@contextlib.contextmanager
-def _bar(total: int | None, progress: bool) -> Iterator[Callable[[int], Any]]:
-    if not progress:
-        yield lambda count: None
-        return
-    tqdm = require("tqdm", "text", "The progress bar").tqdm
-    with tqdm(total=total, unit="text", desc="embedding", mininterval=0.5) as bar:
-        yield bar.update

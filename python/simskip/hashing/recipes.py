@@ -15,7 +15,7 @@ from .network import ACTIVATIONS, OUTPUTS
 from .preparation import METRICS
 from .training_health import ON_COLLAPSE
 
-__all__ = ["RECIPES", "Recipe", "continued", "not_negative", "origin", "resolved", "widths"]
+__all__ = ["RECIPES", "Recipe", "continued", "learns_from_labels", "not_negative", "origin", "resolved", "widths"]
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant", "onecycle")
@@ -94,6 +94,11 @@ def origin(kind: str) -> dict[str, Any]:
         "schedule": "constant",
         "weight_decay": 0.0,
     }
+
+
+def learns_from_labels(objective: Any) -> bool:
+    """Whether it is the name of an objective that is trained with labels."""
+    return isinstance(objective, str) and objective in RECIPES and RECIPES[objective].supervised
 
 
 def _recipe_of(objective: Any, labelled: bool) -> Recipe:

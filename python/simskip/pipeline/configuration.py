@@ -17,10 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from ..hashing.recipes import learns_from_labels
 from .document import read_document
 from .explanations import Misplaced, did_you_mean, problems_of
 from .fields import FileOrFolder, Folder, Retrain, output, path_of
-from .hashers import check_hasher, hasher_names, is_supervised
+from .hashers import check_hasher, hasher_names
 
 __all__ = [
     "ClassifierSection",
@@ -271,7 +272,7 @@ class Configuration(_Section):
         if embeds is not None and embeds != ("images" if self.data.kind == "images" else "text"):
             message = f"{self.embedder.name} embeds {embeds}, but data has {self.data.kind}"
             mistakes.append((("embedder",), message))
-        if self.hasher is not None and is_supervised(self.hasher.name) and not labelled:
+        if self.hasher is not None and learns_from_labels(self.hasher.name) and not labelled:
             message = f"the hasher '{self.hasher.name}' learns from labels: give data.labels, or choose 'neighbors'"
             mistakes.append((("hasher",), message))
         if self.classifier is not None and not labelled:

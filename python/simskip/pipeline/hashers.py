@@ -10,7 +10,7 @@ from ..hashing import DeepHash, PCAHash, RandomHash
 from ..hashing.recipes import RECIPES, resolved
 from .explanations import did_you_mean
 
-__all__ = ["check_hasher", "checked_classifier", "checked_hasher", "hasher_names", "is_supervised"]
+__all__ = ["check_hasher", "checked_classifier", "checked_hasher", "hasher_names"]
 
 _LINEAR: dict[str, Any] = {"pca": PCAHash, "itq": PCAHash, "random": RandomHash}
 # Given by the section or the option of their own.
@@ -20,11 +20,6 @@ _ELSEWHERE = {"n_bits": "bits", "objective": "name"}
 def hasher_names() -> list[str]:
     """Objectives of ``DeepHash``, then the linear hashers."""
     return [*RECIPES, *_LINEAR]
-
-
-def is_supervised(name: str) -> bool:
-    """Whether it learns from labels."""
-    return name in RECIPES and RECIPES[name].supervised
 
 
 def check_hasher(name: str, n_bits: int, parameters: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..hashing.recipes import learns_from_labels
 from .configuration import Configuration
-from .hashers import is_supervised
 from .retraining import Retraining
 from .state import Facts, State, label_marks
 
@@ -92,6 +93,8 @@ def _source(context: Context) -> Any:
         return data.images
     if data.texts is not None and data.texts.is_dir():
         return data.texts
+    from ..collection.sources import lines_of
+
     # Always as a list, so that another limit or another file takes the place of what was there.
     if data.words == "vocabulary":
         vocabulary = getattr(context.embedder, "vocabulary", None)
@@ -99,8 +102,7 @@ def _source(context: Context) -> Any:
             raise ValueError(f"words: vocabulary needs an embedder of words, {context.embedder.name} has none")
         return list(vocabulary[: data.limit])
     path = data.texts or Path(str(data.words))
-    lines = path.read_text("utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()][: data.limit]
+    return list(islice(lines_of(path), data.limit))
 
 
 def _sync(context: Context) -> Result:
@@ -276,7 +278,7 @@ def _knn_inputs(context: Context, facts: Facts) -> dict[str, Any]:
 
 
 _CLASSIFIER = Retraining("classifier", "classifier", lambda section: True)
-_HASHER = Retraining("train", "hasher", lambda section: is_supervised(section.name))
+_HASHER = Retraining("train", "hasher", lambda section: learns_from_labels(section.name))
 
 STAGES: list[Stage] = [
     Stage("sync", lambda c: True, _sync_inputs, _sync, due=_sync_due),
